@@ -1,0 +1,43 @@
+# Everything runs in .venv with the versions of constraints.txt; `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help venv demo test check calibrate bench
+
+help:
+	@echo "make demo       install and run the demo (report in demo/report.html)"
+	@echo "make test       install and run the tests"
+	@echo "make check      ruff, mypy --strict, import layers"
+	@echo "make calibrate  the slow statistics"
+	@echo "make bench      the benchmarks (needs wrk), tables and benchmarks/results/*.json"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+venv: $(VENV)/.dev
+
+demo: $(VENV)/.demo
+	$(BIN)/counterclone demo
+
+test: venv
+	$(BIN)/python -m pytest -n 2
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+calibrate: venv
+	$(BIN)/python -m pytest -m calibration
+
+bench: venv
+	$(BIN)/python -m benchmarks

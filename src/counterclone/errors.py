@@ -1,0 +1,83 @@
+"""The error tree. Every message says where, what was expected, and what to do.
+
+CountercloneError
+├── ConfigError              the file, the environment or a command line is wrong (exit 2)
+├── SourceError              a journal or an exchange file can't be read (exit 2)
+├── AnswerError              the target's answer can't be cleaned: 502, never served as it is
+└── RequestError             the caller's request isn't served; carries an HTTP status
+    ├── Unauthenticated      401
+    ├── UnknownFormat        400, decided by `[guard] unknown`
+    ├── Refused              400, a rule's word: field and remedy
+    ├── TooLarge             413
+    └── LimitExceeded        429, with the seconds to wait
+"""
+
+from __future__ import annotations
+
+
+class CountercloneError(Exception):
+    """Anything that counterclone says went wrong."""
+
+
+class ConfigError(CountercloneError):
+    """The configuration is wrong; `problems` has one line for each mistake."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class SourceError(CountercloneError):
+    """A journal folder or an exchange file can't be read."""
+
+
+class AnswerError(CountercloneError):
+    """The target's answer can't be cleaned, so it isn't served."""
+
+
+class RequestError(CountercloneError):
+    """A request that isn't served, with the status and the code that the caller gets."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class Unauthenticated(RequestError):
+    """No key, an unknown key or a token that doesn't verify."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class UnknownFormat(RequestError):
+    """A body that no dialect reads."""
+
+    code = "unknown_format"
+
+
+class Refused(RequestError):
+    """A rule refused the query; the message names the field and the remedy."""
+
+    code = "query_refused"
+
+
+class TooLarge(RequestError):
+    """A body over `limit_body_bytes`."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class LimitExceeded(RequestError):
+    """Over a limit; `retry_after_seconds` is None where waiting can't help."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, limit: str, quota: float, period_seconds: float,
+                 retry_after_seconds: float | None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.quota = quota
+        self.period_seconds = period_seconds
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,1 @@
+"""Release policies, one a file: what leaves."""

@@ -1,0 +1,1 @@
+"""Admission rules, one a file: what comes in."""

@@ -1,0 +1,33 @@
+"""Send the model a representative of each cell of inputs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from counterclone.plugins import Spec
+from counterclone.queries import Query
+
+
+class Snap(Spec, frozen=True):
+    """Round numeric inputs to multiples of `step` before the model sees them.
+
+    All inputs of a cell then get one answer, so that differences inside a cell are zero and keyed noise
+    can't be cancelled; the model's accuracy must bear the rounding. Inputs that aren't numbers pass.
+
+    Attributes:
+        step: the side of a cell, in the inputs' own unit.
+    """
+
+    step: Annotated[float, Meta(gt=0)]
+
+    def admit(self, query: Query) -> Query:
+        """The query at the nearest multiples of `step`."""
+        if query.features is None:
+            return query
+        snapped = np.rint(query.features / self.step) * self.step
+        if np.array_equal(snapped, query.features):
+            return query
+        return query.with_features(snapped)
