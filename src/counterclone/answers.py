@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ Rows = NDArray[np.float64]
 FLOAT_BITS = 64
 SUM_TOLERANCE = 1e-3
 """Rows of 16-bit floats still sum to 1 within this."""
+SUM_EXACT = 1e-12
+NAMED_TOLERANCE = 0.05
+"""Rows of a named output may have been rounded by the server."""
 
 
 class Context:
@@ -65,21 +69,117 @@ class PerRow:
         return None
 
 
+class Output:
+    """One output of an answer that holds probabilities, and the way back into its own shape.
+
+    Attributes:
+        rows: the probabilities, (rows, classes).
+        rows_per_query: rows for each query of the request, 1 for a plain classifier.
+    """
+
+    __slots__ = ("_is_binary", "_shape", "rows", "rows_per_query")
+
+    def __init__(self, values: NDArray[np.float64], rows: Rows, n_queries: int, *, is_binary: bool) -> None:
+        self.rows = rows
+        self.rows_per_query = len(rows) // n_queries
+        self._shape = values.shape
+        self._is_binary = is_binary
+
+    def restored(self, released: Rows) -> NDArray[np.float64]:
+        """Released rows in the shape that the output came in."""
+        columns = released[:, :1] if self._is_binary else released
+        return np.ascontiguousarray(columns).reshape(self._shape)
+
+
 class Answer:
     """What a target answered to one query.
 
     Attributes:
-        scores: the outputs that hold probabilities, by name, each (rows, classes).
-        is_scanned: False where the answer has floating-point outputs of which none are probabilities,
-            so that nobody can say what leaves.
+        outputs: the outputs that hold probabilities, by name.
+        document: the answer as its dialect keeps it, for writing it again.
+        is_scanned: False where the answer has floating-point outputs of which none are probabilities, so
+            that nobody can say what leaves.
     """
 
-    __slots__ = ("document", "is_scanned", "scores")
+    __slots__ = ("document", "is_scanned", "outputs")
 
-    def __init__(self, scores: dict[str, Rows], document: object, *, is_scanned: bool = True) -> None:
-        self.scores = scores
+    def __init__(self, outputs: dict[str, Output], document: Any, *, is_scanned: bool = True) -> None:
+        self.outputs = outputs
         self.document = document
         self.is_scanned = is_scanned
+
+    @property
+    def rows(self) -> Rows | None:
+        """The first output's rows, one a query: (queries, classes); None where no output is probabilities."""
+        for output in self.outputs.values():
+            return output.rows[::output.rows_per_query] if output.rows_per_query > 1 else output.rows
+        return None
+
+
+def find_outputs(arrays: dict[str, NDArray[np.float64]], n_queries: int, name: str) -> dict[str, Output]:
+    """The outputs that hold probabilities, among an answer's floating-point arrays.
+
+    Args:
+        arrays: the floating-point outputs by name, in any shape whose last axis is the class.
+        n_queries: rows of the request.
+        name: the output that the owner named in `[target] scores`; "" takes every output whose rows are
+            non-negative and sum to 1.
+
+    Raises:
+        AnswerError: the named output is missing or isn't probabilities, or another output tells what the
+            probabilities were.
+    """
+    if name:
+        if name not in arrays:
+            raise AnswerError(f"the answer has no floating-point output '{name}', only "
+                              f"{', '.join(sorted(arrays)) or 'none'}; correct [target] scores")
+        found = {name: _named_output(arrays[name], n_queries, name)}
+    else:
+        found = {key: output for key, array in arrays.items()
+                 if (output := _likely_output(array, n_queries)) is not None}
+    for key, array in arrays.items() if len(arrays) > len(found) else ():
+        if key not in found and any(_tells(array, output.rows) for output in found.values()):
+            raise AnswerError(f"output '{key}' holds the logits of the probabilities that are guarded; drop "
+                              "it from the model's answer")
+    return found
+
+
+def _likely_output(array: NDArray[np.float64], n_queries: int) -> Output | None:
+    if array.ndim == 1 and n_queries != 1:
+        return None  # one number a query: a label or a regression
+    rows = array if array.ndim == 2 or not array.size else array.reshape(-1, array.shape[-1])
+    if rows.ndim != 2 or not rows.size or rows.shape[1] < 2 or len(rows) % n_queries:
+        return None
+    totals = np.add.reduce(rows, axis=1)
+    off = max(abs(total - 1.0) for total in totals.tolist())
+    if not off <= SUM_TOLERANCE or np.minimum.reduce(rows, axis=None) < 0.0:  # not: NaN is off too
+        return None
+    if off > SUM_EXACT:
+        rows = rows / totals[:, None]
+    return Output(array, rows, n_queries, is_binary=False)
+
+
+def _named_output(array: NDArray[np.float64], n_queries: int, name: str) -> Output:
+    is_binary = array.size == n_queries
+    if is_binary:  # one probability a query: that of the positive class
+        column = array.reshape(-1, 1)
+        rows = np.hstack([column, 1.0 - column])
+    else:
+        rows = array.reshape(-1, array.shape[-1]) if array.ndim and array.shape[-1] else np.empty((1, 0))
+    if len(rows) % n_queries:
+        raise AnswerError(f"output '{name}' has {len(rows)} rows for {n_queries} queries; expected as many; "
+                          "name an output with one row a query in [target] scores")
+    return Output(array, normalised(rows, name, NAMED_TOLERANCE), n_queries, is_binary=is_binary)
+
+
+def _tells(array: NDArray[np.float64], rows: Rows) -> bool:
+    """Whether an output of the same size is the logits of the rows."""
+    if array.size != rows.size or array.shape[-1] != rows.shape[1]:
+        return False
+    logits = array.reshape(rows.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return bool(np.allclose(odds / odds.sum(axis=1, keepdims=True), rows, atol=SUM_TOLERANCE))
 
 
 def top_labels(rows: Rows) -> NDArray[np.intp]:
@@ -104,7 +204,8 @@ def largest(rows: Rows, n_kept: NDArray[np.intp]) -> NDArray[np.bool_]:
         (rows, classes), with `n_kept` entries true in each row.
     """
     n_classes = rows.shape[1]
-    edge = np.sort(rows, axis=1)[np.arange(len(rows)), (n_classes - n_kept).clip(0, n_classes - 1)][:, None]
+    places = np.minimum(n_classes - n_kept, n_classes - 1)
+    edge = np.sort(rows, axis=1)[np.arange(len(rows)), places][:, None]
     above = rows > edge
     at_edge = rows == edge
     room = n_kept[:, None] - above.sum(axis=1, keepdims=True)
@@ -138,7 +239,8 @@ def normalised(rows: Rows, name: str, tolerance: float = SUM_TOLERANCE) -> Rows:
     if len(rows) and rows.min() < 0:
         raise AnswerError(f"output '{name}' holds negative numbers; expected probabilities; apply the "
                           "softmax before the answer, or name another output in [target] scores")
-    sums = rows.sum(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        sums = rows.sum(axis=1, keepdims=True)
     if len(rows) and np.abs(sums - 1.0).max() > tolerance:
         worst = float(sums.flat[np.abs(sums - 1.0).argmax()])
         raise AnswerError(f"output '{name}' has a row that sums to {worst:.4g}; expected 1 within "
@@ -149,20 +251,14 @@ def normalised(rows: Rows, name: str, tolerance: float = SUM_TOLERANCE) -> Rows:
 
 def is_finite(rows: Rows) -> bool:
     """Whether every number is finite; one pass, no temporary."""
-    return bool(np.isfinite(rows.sum())) or bool(np.isfinite(rows).all())
-
-
-def is_simplex(rows: Rows) -> bool:
-    """Whether every row is non-negative with sum 1 (the test for outputs that nobody named)."""
-    if rows.ndim != 2 or rows.size == 0:
-        return False
-    return bool(rows.min() >= 0) and bool(np.abs(rows.sum(axis=1) - 1.0).max() <= SUM_TOLERANCE)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(rows.sum())) or bool(np.isfinite(rows).all())
 
 
 def keep_top(released: Rows, rows: Rows) -> Rows:
     """Swap values, in place, so that each released row serves the label that `rows` serves."""
     top, now = top_labels(rows), top_labels(released)
-    if (top == now).all():
+    if top.tolist() == now.tolist():
         return released
     wrong = np.flatnonzero(top != now)
     kept = released[wrong, top[wrong]]

@@ -36,10 +36,17 @@ class AnswerError(CountercloneError):
 
 
 class RequestError(CountercloneError):
-    """A request that isn't served, with the status and the code that the caller gets."""
+    """A request that isn't served.
+
+    Attributes:
+        status: the HTTP status that the caller gets.
+        code: the machine-readable reason that the caller gets.
+        decision: what journal and metrics call it.
+    """
 
     status = 400
     code = "invalid_request"
+    decision = "refused"
 
 
 class Unauthenticated(RequestError):
@@ -47,6 +54,7 @@ class Unauthenticated(RequestError):
 
     status = 401
     code = "invalid_api_key"
+    decision = "unauthenticated"
 
 
 class UnknownFormat(RequestError):
@@ -73,6 +81,7 @@ class LimitExceeded(RequestError):
 
     status = 429
     code = "rate_limit_exceeded"
+    decision = "limited"
 
     def __init__(self, message: str, *, limit: str, quota: float, period_seconds: float,
                  retry_after_seconds: float | None) -> None:

@@ -45,13 +45,13 @@ def load(family: str, kind: str) -> type[Spec]:
     """The spec class of a kind, imported on first use.
 
     Raises:
-        ConfigError: there is no such kind; the nearest name is in the message.
+        ConfigError: there is no such kind (the nearest name is in the message), or it can't be imported.
     """
     if kind in _own_modules(family):
         module = importlib.import_module(f"{FAMILIES[family]}.{kind}")
         return only_spec(vars(module), module.__name__)
     if kind in (published := _entry_points(family)):
-        return _checked(published[kind].load(), published[kind].value)
+        return _published(published[kind])
     raise ConfigError(f"there is no '{kind}' among the {family}{did_you_mean(kind, kinds(family))}; "
                       f"`counterclone list {family}` shows them")
 
@@ -128,7 +128,12 @@ def _entry_points(family: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"counterclone.{family}")}
 
 
-def _checked(plugin: object, where: str) -> type[Spec]:
+def _published(point: EntryPoint) -> type[Spec]:
+    try:
+        plugin = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the entry point {point.value} can't be imported: {error}; reinstall the package "
+                          "that publishes it") from None
     if inspect.isclass(plugin) and issubclass(plugin, Spec):
         return plugin
-    raise ConfigError(f"the entry point {where} must be a subclass of counterclone.plugins.Spec")
+    raise ConfigError(f"the entry point {point.value} must be a subclass of counterclone.plugins.Spec")

@@ -8,6 +8,7 @@ anything smaller than 1/1024 is zero; text is compared without case, width and r
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,56 +21,99 @@ Features = NDArray[np.float64]
 """Numeric inputs: (queries, features)."""
 
 ZERO_BELOW = 2.0**-10
+LARGEST = 1e38
+DEEPEST = 100
+"""Rows that differ only where they are nested deeper count as equal."""
 _HALF_STEP = np.uint32(0x8000)
 _SHIFT = np.uint32(16)
+_NUMBERS, _LISTS = {int, float}, {list, tuple}
 
 
 class Account(NamedTuple):
-    """One caller, by a keyed hash; `category` names its account class, "" for everybody else's."""
+    """One caller, by a keyed hash.
+
+    Attributes:
+        id: 16 hexadecimal digits.
+        account_class: the name of its `[[accounts.class]]`, "" for everybody else.
+    """
 
     id: str
-    category: str = ""
+    account_class: str = ""
 
 
 class Query:
-    """The rows of one request, as the guard sees them.
+    """The rows of one request.
+
+    Rows are turned into numbers and into canonical form only when somebody asks: the path of a request has
+    no time for what the journal can do for hundreds at once.
 
     Attributes:
         model: the model's name in the request, "" where the format has none.
-        features: (n_rows, d) where every input is a number, else None.
-        values: the rows as parsed JSON, where `features` is None.
+        values: the rows as parsed JSON; the rows of `features` where the format has tensors.
         n_rows: rows, which is what limits count.
     """
 
-    __slots__ = ("_cells", "features", "model", "n_rows", "values")
+    __slots__ = ("_cells", "_features", "_is_loaded", "model", "n_rows", "values")
 
-    def __init__(self, *, features: Features | None = None, values: Sequence[object] = (),
-                 model: str = "") -> None:
-        self.features = features
+    def __init__(self, values: Sequence[object] | Features, *, model: str = "") -> None:
         self.values = values
         self.model = model
-        self.n_rows = len(values) if features is None else len(features)
+        self.n_rows = len(values)
+        self._features: Features | None = None
+        self._is_loaded = False
         self._cells: list[bytes] | None = None
+
+    @property
+    def features(self) -> Features | None:
+        """The rows as numbers, (n_rows, d); None where an input isn't a number."""
+        if not self._is_loaded:
+            array = numbers(self.values)
+            if array is not None:
+                width = math.prod(array.shape[1:])  # reshape can't infer it where there are no rows
+                self._features = array.reshape(self.n_rows, width).astype(np.float64, copy=False)
+            self._is_loaded = True
+        return self._features
 
     def with_features(self, features: Features) -> Query:
         """The same request with other numeric inputs: (n_rows, d)."""
-        return Query(features=features, model=self.model)
+        return Query(features, model=self.model)
 
     @property
     def cells(self) -> list[bytes]:
         """The canonical form of each row: (n_rows,)."""
         if self._cells is None:
-            if self.features is not None:
-                self._cells = canonical_features(self.features)
+            features = self.features
+            if features is not None:
+                self._cells = canonical_features(features)
             else:
                 self._cells = [canonical_value(value) for value in self.values]
         return self._cells
 
 
+def numbers(values: object) -> NDArray[np.float64] | NDArray[np.int64] | None:
+    """A JSON array as an array of numbers; None where it holds anything else or is ragged."""
+    if not _holds_numbers(values, 0):
+        return None
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return None
+    return array if array.dtype.kind in "fiu" else None
+
+
+def _holds_numbers(values: object, depth: int) -> bool:
+    """Whether lists hold nothing else: numpy would make room for the longest text in each place."""
+    if isinstance(values, np.ndarray):
+        return True
+    if not isinstance(values, list | tuple) or depth > DEEPEST:
+        return type(values) in _NUMBERS
+    kinds = set(map(type, values))
+    return kinds <= _NUMBERS or (kinds <= _LISTS and all(_holds_numbers(inner, depth + 1) for inner in values))
+
+
 def canonical_features(features: Features) -> list[bytes]:
     """The canonical form of numeric rows (queries, features), two bytes a number."""
-    with np.errstate(over="ignore"):  # beyond float32 is one cell, infinity
-        single = features.astype("<f4")
+    single = features.clip(-LARGEST, LARGEST).astype("<f4")
     single[np.abs(single) < ZERO_BELOW] = 0.0
     words = ((single.view("<u4") + _HALF_STEP) >> _SHIFT).astype("<u2")
     return [row.tobytes() for row in words]
@@ -77,18 +121,27 @@ def canonical_features(features: Features) -> list[bytes]:
 
 def canonical_value(value: object) -> bytes:
     """The canonical form of one row that isn't all numbers: text, objects, mixtures."""
-    return msgspec.json.encode(_canonical(value))
+    return msgspec.json.encode(_canonical(value, 0))
 
 
-def _canonical(value: object) -> object:
+def _canonical(value: object, depth: int) -> object:
+    if depth > DEEPEST:
+        return None
     if isinstance(value, str):
         return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
-        return canonical_features(np.array([[float(value)]]))[0].hex()
+        return canonical_features(np.array([[_as_float(value)]]))[0].hex()
     if isinstance(value, dict):
-        return {key: _canonical(value[key]) for key in sorted(value)}
+        return {key: _canonical(value[key], depth + 1) for key in sorted(value)}
     if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
+        return [_canonical(item, depth + 1) for item in value]
     raise TypeError(f"a query holds JSON values, not {type(value).__name__}")
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond every float
+        return math.inf if value > 0 else -math.inf

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 import secrets
 
@@ -85,6 +86,15 @@ def new_id(n_bytes: int) -> str:
     return os.urandom(n_bytes).hex()
 
 
+_process_id = os.urandom(6).hex().encode()
+_serial = itertools.count()
+
+
+def new_request_id() -> bytes:
+    """An identifier that no other request of any process has; it tells nothing and keeps no secret."""
+    return b"%s%08x" % (_process_id, next(_serial))
+
+
 def generator(seed: int, *path: str | int) -> np.random.Generator:  # noqa: TID251
     """A generator for one part of a seeded run; parts with different paths are independent.
 
@@ -92,6 +102,6 @@ def generator(seed: int, *path: str | int) -> np.random.Generator:  # noqa: TID2
         seed: the run's seed, as printed in its report.
         path: what the draw is for, for example `("copier", 3)`.
     """
-    label = "/".join([str(seed), *map(str, path)]).encode()
+    label = "/".join([str(seed), *map(repr, path)]).encode()  # repr keeps ("a/b",) from ("a", "b")
     entropy = hashlib.blake2b(label, digest_size=16, person=b"generator").digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(entropy, "little")))  # noqa: TID251

@@ -14,6 +14,8 @@ from counterclone.plugins import Spec
 
 DEPTH = 16.0
 """Classes more than this many nats below the largest are released as zero."""
+OF_ONE_CLASS = math.sqrt(0.5)
+"""The deviation of each class's noise where that of the log-odds of two classes is 1."""
 
 Levels = NDArray[np.float64]
 
@@ -30,11 +32,11 @@ class Noise(Spec, frozen=True):
     `snap` makes dearer.
 
     Attributes:
-        scale: standard deviation of the noise and step of the grid, in nats.
+        scale: standard deviation of the noise in the log-odds of two classes and step of the grid, in nats.
         keep_order: how many of the largest classes keep their order; 1 keeps the label.
     """
 
-    scale: Annotated[float, Meta(gt=0, le=8)]
+    scale: Annotated[float, Meta(ge=1e-6, le=8)]
     keep_order: Annotated[int, Meta(ge=1)] = 1
 
     may_flip: ClassVar[bool] = False
@@ -72,7 +74,7 @@ class NoisyRows:
         noise = np.stack([self._context.noise.normals(cell, rows.shape[1]) for cell in cells])
         with np.errstate(divide="ignore"):
             log_odds = np.log(rows)
-        levels = self._levels(log_odds / self._spec.scale + noise)
+        levels = self._levels(log_odds / self._spec.scale + OF_ONE_CLASS * noise)
         _keep_order(levels, rows, min(self._spec.keep_order, rows.shape[1]))
         return _from_levels(levels, self._spec.scale)
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import UNSET, Meta, UnsetType
+from numpy.typing import NDArray
 
 from counterclone.answers import Context, PerRow, Rows, keep_top, largest, log2_choose, top_labels
 from counterclone.plugins import Spec
@@ -19,7 +20,8 @@ class Rounding(Spec, frozen=True):
     """Round each probability, so that the row still sums to 1 and serves the same label.
 
     `decimals` apportions 10^decimals equal units to the classes by largest remainders (Hamilton's method),
-    so every value is within one unit of the true one. `significant_bits` keeps that many leading
+    so every value is within one unit of the true one, but that the label gets a second unit in the rare row
+    where it would be tied. `significant_bits` keeps that many leading
     bits of every value but the largest, which takes what is left to 1; small probabilities keep their size.
     Rounding buys a constant factor in queries, not safety: at 2 decimals a copier of a linear model
     needs about ten times as many.
@@ -62,22 +64,36 @@ class Rounding(Spec, frozen=True):
 def apportioned(rows: Rows, n_units: int) -> Rows:
     """The rows in multiples of 1 / n_units, by largest remainders: (rows, classes).
 
-    The served label gets the first unit that is left over, and one of an equal's where there is none.
+    Where classes before the label have as many whole units as it has, the label is served first and they
+    last, since they must stay behind it. Where one still comes to equal it, the label takes one of its units.
     """
     shares = rows * n_units
+    units = np.rint(shares)
+    # Where the nearest multiples fill the row, largest remainders would choose the same.
+    labels = top_labels(rows)
+    top, now = labels.tolist(), top_labels(units).tolist()
+    totals = np.add.reduce(units, axis=1).tolist()
+    wrong = [i for i, total in enumerate(totals) if total != n_units or top[i] != now[i]]
+    if wrong:
+        units[wrong] = _by_remainders(shares[wrong], labels[wrong], n_units)
+    released: Rows = units / n_units
+    return released
+
+
+def _by_remainders(shares: Rows, top: NDArray[np.intp], n_units: int) -> Rows:
     units = np.floor(shares)
     left = np.rint(n_units - units.sum(axis=1)).astype(np.intp)
-    top, each = top_labels(rows), np.arange(len(rows))
-    remainders = shares - units
-    remainders[each, top] = 1.0  # above every other
+    each = np.arange(len(shares))
+    ahead = (units == units[each, top][:, None]) & (np.arange(shares.shape[1]) < top[:, None])
+    remainders = shares - units - ahead  # those ahead come below every other
+    remainders[each, top] += ahead.any(axis=1)
     units += largest(remainders, left)
     now = top_labels(units)
     tied = np.flatnonzero(now != top)
     if len(tied):
         units[tied, now[tied]] -= 1.0
         units[tied, top[tied]] += 1.0
-    released: Rows = units / n_units
-    return released
+    return units
 
 
 def shortened(rows: Rows, n_bits: int) -> Rows:

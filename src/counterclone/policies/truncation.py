@@ -36,17 +36,20 @@ class Truncation(Spec, frozen=True):
         if self.top_k >= n_classes:
             return full_bits(n_classes)
         free = self.top_k if self.rest == "uniform" else self.top_k - 1
-        return log2_choose(n_classes, self.top_k) + FLOAT_BITS * free
+        return min(log2_choose(n_classes, self.top_k) + FLOAT_BITS * free, full_bits(n_classes))
 
     def truncate(self, rows: Rows) -> Rows:
         """The rows with everything below their `top_k` largest levelled: (rows, classes)."""
         n_classes = rows.shape[1]
         if self.top_k >= n_classes:
             return rows
-        kept = np.where(largest(rows, np.full(len(rows), self.top_k)), rows, 0.0)
+        chosen = largest(rows, np.full(len(rows), self.top_k))
+        kept = np.where(chosen, rows, 0.0)
         mass = kept.sum(axis=1, keepdims=True)
         if self.rest == "drop":
             dropped: Rows = kept / mass
             return keep_top(dropped, rows)
         level = np.maximum(1.0 - mass, 0.0) / (n_classes - self.top_k)
-        return keep_top(np.where(kept > 0.0, kept, level), rows)
+        # An error in the last place of `mass` must not lift the rest above its largest, or above zero.
+        most = np.where(chosen, 0.0, rows).max(axis=1, keepdims=True)
+        return keep_top(np.where(chosen, rows, np.minimum(level, most)), rows)

@@ -33,8 +33,8 @@ class Range(Spec, frozen=True):
         low, high = np.asarray(self.low), np.asarray(self.high)
         if low.ndim and high.ndim and low.shape != high.shape:
             raise ValueError(f"`low` has {low.size} values and `high` {high.size}")
-        if (low > high).any():
-            raise ValueError("`low` must not be above `high`")
+        if not (low <= high).all():  # nan is neither
+            raise ValueError("`low` must not be above `high`, nor either be nan")
 
     def admit(self, query: Query) -> Query:
         """The query, clipped where `mode` says so.
@@ -49,11 +49,14 @@ class Range(Spec, frozen=True):
             if bound.ndim and bound.size != query.features.shape[1]:
                 raise Refused(f"the query has {query.features.shape[1]} features, expected {bound.size}; "
                               "send one value for each")
-        outside = (query.features < low) | (query.features > high) | np.isnan(query.features)
+        missing = np.isnan(query.features)
+        outside = (query.features < low) | (query.features > high) | missing
         if not outside.any():
             return query
-        if self.mode == "clip" and not np.isnan(query.features).any():
-            return query.with_features(query.features.clip(low, high))
+        if self.mode == "clip":
+            if not missing.any():
+                return query.with_features(query.features.clip(low, high))
+            outside = missing
         row, feature = np.argwhere(outside)[0]
         least, most = (np.broadcast_to(bound, outside.shape[1:])[feature] for bound in (low, high))
         raise Refused(f"feature {feature} of row {row} is {query.features[row, feature]:g}, expected "

@@ -1,0 +1,5 @@
+"""`python -m counterclone`."""
+
+from counterclone.cli import main
+
+main()

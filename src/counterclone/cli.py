@@ -1,0 +1,178 @@
+"""The command line: verbs to `compose`, no logic.
+
+Exit: 0 fine, 1 a finding over the stated limit, 2 usage or configuration, 3 target unreachable.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from counterclone import config, plugins
+from counterclone.errors import ConfigError, CountercloneError, SourceError
+
+EXIT_USAGE = 2
+
+Command = Callable[..., Any]
+
+
+def common(command: Command) -> Command:
+    """The options that every verb has, and errors as readable lines."""
+
+    @click.option("--config", "config_file", metavar="FILE", help="Configuration file [counterclone.toml].")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+    @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything that is drawn.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, debug: bool, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except CountercloneError as error:
+            if debug:
+                raise
+            click.echo(f"counterclone: {error}", err=True)
+            sys.exit(EXIT_USAGE)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="counterclone")
+def cli() -> None:
+    """What a model's owner does against model stealing: audit, guard, watch, prove, tune."""
+
+
+@cli.command()
+@click.option("--act", "acts", multiple=True, metavar="NAME", help="Run this act only (repeatable).")
+@click.option("--report", type=click.Path(path_type=Path), default=Path("demo/report.html"), show_default=True,
+              help="Where the HTML report goes.")
+@common
+def demo(acts: tuple[str, ...], report: Path, config_file: str | None, as_json: bool, seed: int) -> None:
+    """Run the main job on real input: a model served bare and guarded, honest clients and a copier."""
+    from counterclone import demo as demonstration
+
+    result = demonstration.run(acts, seed=seed, report_path=report)
+    if as_json:
+        _print_json(result)
+        return
+    demonstration.show(result, sys.stdout)
+    click.echo(f"Report: {report}")
+
+
+@cli.command()
+@common
+def check(config_file: str | None, as_json: bool, seed: int) -> None:
+    """Validate the configuration and print it resolved."""
+    from counterclone import compose
+
+    path = config.find(config_file)
+    resolved = config.load(path)
+    compose.check(resolved)
+    if as_json:
+        _print_json({"file": str(path), "config_digest": resolved.digest(), "config": resolved})
+        return
+    click.echo(f"# {path}, digest {resolved.digest()}")
+    click.echo(msgspec.toml.encode(resolved).decode(), nl=False)
+
+
+@cli.command("list")
+@click.argument("family")
+@common
+def list_(family: str, config_file: str | None, as_json: bool, seed: int) -> None:
+    """List the plug-ins of FAMILY: policies, rules or dialects."""
+    if family not in plugins.FAMILIES:
+        names = list(plugins.FAMILIES)
+        raise ConfigError(f"there is no family '{family}'{plugins.did_you_mean(family, names)}; expected one of "
+                          f"{', '.join(names)}")
+    found = [(kind, plugins.load(family, kind).summary()) for kind in plugins.kinds(family)]
+    if as_json:
+        _print_json({"family": family, "plugins": [{"kind": kind, "summary": line} for kind, line in found]})
+        return
+    width = max(len(kind) for kind, _ in found)
+    for kind, line in found:
+        click.echo(f"{kind:{width}}  {line}")
+
+
+@cli.group()
+def keys() -> None:
+    """Create and list API keys."""
+
+
+@keys.command("create")
+@click.argument("name")
+@common
+def create_key(name: str, config_file: str | None, as_json: bool, seed: int) -> None:
+    """Make an API key for NAME and show it, once."""
+    from counterclone import compose
+
+    path = config.find(config_file)
+    key = compose.key_ring(config.load(path), path.parent).create(name)
+    if as_json:
+        _print_json({"key": key, "name": name})
+        return
+    click.echo(key)
+    click.echo("Hand it over now: it is kept as a hash and can't be shown again.", err=True)
+
+
+@keys.command("list")
+@common
+def list_keys(config_file: str | None, as_json: bool, seed: int) -> None:
+    """List the API keys by their visible part."""
+    from counterclone import compose
+
+    path = config.find(config_file)
+    records = compose.key_ring(config.load(path), path.parent).records
+    if as_json:
+        _print_json({"keys": [{"id": key.id, "name": key.name, "created": key.created} for key in records]})
+        return
+    for key in records:
+        click.echo(f"{key.id}  {key.name}")
+
+
+@cli.command()
+@click.argument("source", required=False)
+@common
+def watch(source: str | None, config_file: str | None, as_json: bool, seed: int) -> None:
+    """Count the exchanges of SOURCE by account: a journal folder [the configured one] or JSON lines."""
+    from counterclone.watch import totals
+
+    if source is None:
+        path = config.find(config_file)
+        folder = config.load(path).journal.path
+        if not folder:
+            raise SourceError(f"{path}: [journal] path is empty, so nothing is journalled; name a source")
+        source = str(path.parent / folder)
+    result = totals.count(Path(source))
+    for problem in result.problems:
+        click.echo(f"counterclone: {problem}", err=True)
+    if as_json:
+        _print_json(result)
+        return
+    _show_totals(result)
+
+
+def _show_totals(result: Any) -> None:
+    from counterclone import report
+
+    rows = tuple((name, f"{account.queries:,}", f"{account.leaked_bits:,.0f}")
+                 for name, account in result.accounts.items())
+    skipped = f" {result.lines_skipped} bad lines were skipped." if result.lines_skipped else ""
+    report.print_table(report.Table(
+        caption=f"{result.queries:,} queries of {len(rows)} accounts",
+        heads=("account", "queries", "leaked bits"), rows=rows,
+        notes=(f"Counts only: no detector is configured, so nothing here says who copies.{skipped}",)), sys.stdout)
+
+
+def _print_json(result: Any) -> None:
+    click.echo(msgspec.json.encode(result).decode())
+
+
+def main() -> None:
+    """The `counterclone` command."""
+    cli()

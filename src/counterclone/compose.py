@@ -1,0 +1,321 @@
+"""Configuration to live objects: the only place that joins the engines."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import cast
+
+import prometheus_client
+from msgspec import UNSET
+from prometheus_client import CollectorRegistry
+
+from counterclone import plugins
+from counterclone.budgets import DAY, MINUTE, Limit
+from counterclone.config import AccountClass, Config, PluginTable, find, load
+from counterclone.config import Accounts as AccountsConfig
+from counterclone.errors import ConfigError
+from counterclone.guard import asgi
+from counterclone.guard.admin import Admin
+from counterclone.guard.identity import (
+    Identity,
+    KeyTable,
+    ListedKeys,
+    Network,
+    OpenKeys,
+    ProxyHeader,
+    Source,
+    TokenClaim,
+    account_id,
+)
+from counterclone.guard.keys import KeyRing
+from counterclone.guard.limits import MemoryStore
+from counterclone.guard.metrics import metrics_of
+from counterclone.guard.middleware import Middleware
+from counterclone.guard.options import Options
+from counterclone.guard.release import Terms
+from counterclone.guard.workers import WorkerSlot
+from counterclone.journal import JournalWriter
+from counterclone.protocols import Dialect, Policy, Rule
+from counterclone.randomness import Prf, new_secret
+
+logger = logging.getLogger(__name__)
+
+KEY_FILE = "counterclone.key"
+LOCK_FILE = "counterclone.lock"
+DIALECT_ORDER = ("oip", "predict")
+"""Where the dialect is found from the request: `predict` takes any POST, so it comes last."""
+IDLE_SECONDS = 3600.0
+
+
+class Guard:
+    """ASGI middleware that limits what leaks through a model's API.
+
+    `app.add_middleware(Guard, config="counterclone.toml")`, or `app = Guard(app)`.
+
+    Args:
+        app: any ASGI 3 app.
+        config: the configuration file; COUNTERCLONE_CONFIG or ./counterclone.toml where left out.
+        registry: the Prometheus registry that exports the counts; the process's own where left out.
+
+    Attributes:
+        admin: an ASGI app with `/livez`, `/readyz` and `/metrics`, for a private port.
+
+    Raises:
+        ConfigError: the file has mistakes, or too many processes guard with it.
+    """
+
+    def __init__(self, app: asgi.App, config: str | os.PathLike[str] | None = None, *,
+                 registry: CollectorRegistry | None = None) -> None:
+        path = find(None if config is None else os.fspath(config))
+        registry = registry or prometheus_client.REGISTRY
+        self.config = load(path)
+        self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
+        self._options = options(self.config, path.parent, registry, worker=self._slot.number)
+        self._middleware = Middleware(app, self._options)
+        self.admin = Admin(registry, self.troubles)
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        """One ASGI connection."""
+        await self._middleware(scope, receive, send)
+
+    def troubles(self) -> list[str]:
+        """What doesn't work just now, in words; the guard serves all the same."""
+        journal = self._options.journal
+        return [f"journal: {journal.last_error}"] if journal and journal.last_error else []
+
+    def close(self) -> None:
+        """Flush the journal and give the worker's place back; a server's shutdown does it too."""
+        if self._options.journal is not None:
+            self._options.journal.close()
+        self._slot.close()
+
+
+def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker: int = 0) -> Options:
+    """What a guard with this configuration does.
+
+    Args:
+        config: the checked file.
+        folder: the file's folder, which relative paths start from.
+        registry: exports the counts.
+        worker: this process's number among the workers.
+
+    Raises:
+        ConfigError: settings that can't work together, or a secret that can't be read.
+    """
+    root = root_key(config, folder)
+    metrics = metrics_of(registry)
+    journal = None
+    if config.journal.path:
+        journal = JournalWriter(folder / config.journal.path, f"worker-{worker}",
+                                retention_days=config.journal.retention_days,
+                                retention_bytes=config.journal.retention_bytes)
+        metrics.journals.add(journal)
+    return Options(
+        dialects=dialects(config.target.dialect),
+        identity=identity(config, folder, root),
+        terms=terms(config),
+        rules=rules(config.guard.rule),
+        store=MemoryStore(),
+        total_limits=_limits(config, {
+            "limit_total_queries_per_minute": config.guard.limit_total_queries_per_minute,
+            "limit_total_queries_per_day": config.guard.limit_total_queries_per_day}),
+        noise=_noise(root.subkey("noise"), config.target.epoch),
+        digests=root.subkey("digests"),
+        journal=journal,
+        metrics=metrics,
+        scores=config.target.scores,
+        paths=config.guard.paths,
+        enforce=config.guard.enforce,
+        blocks_unknown=config.guard.unknown == "block",
+        blocks_uncleaned=config.guard.on_error == "block",
+        keeps_payloads=config.journal.payloads,
+        limit_body_bytes=config.guard.limit_body_bytes,
+    )
+
+
+def check(config: Config) -> None:
+    """What can be checked of a configuration without its secrets.
+
+    Raises:
+        ConfigError: settings that can't work together.
+    """
+    terms(config)
+    rules(config.guard.rule)
+    dialects(config.target.dialect)
+    _networks(config.accounts)
+
+
+def root_key(config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> Prf:
+    """The key that all others come from: the secret's, or that of a key file beside the configuration.
+
+    Raises:
+        ConfigError: the key file can't be read or made.
+    """
+    if secret := environ.get(config.accounts.secret_env):
+        return Prf.from_secret(secret)
+    path = folder / KEY_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return Prf.from_secret(_read_key(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; set the variable {config.accounts.secret_env}, or let "
+                          "the key file be made there") from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secret := new_secret())
+    logger.warning("%s isn't set: made %s. Keep it: without it accounts get other names and noise is drawn "
+                   "anew", config.accounts.secret_env, path)
+    return Prf.from_secret(secret)
+
+
+def key_ring(config: Config, folder: Path) -> KeyRing:
+    """The listed keys of a configuration.
+
+    Raises:
+        ConfigError: the key file, or the secret, can't be read.
+    """
+    return KeyRing(folder / config.accounts.keys_file, root_key(config, folder).subkey("keys"))
+
+
+def identity(config: Config, folder: Path, root: Prf) -> Identity:
+    """How callers are told apart.
+
+    Raises:
+        ConfigError: an account in two classes, a class named twice, or a network or key that can't be read.
+    """
+    accounts, names = config.accounts, root.subkey("accounts")
+    classes: dict[str, str] = {}
+    for group in accounts.class_:
+        for name in group.accounts:
+            account = account_id(names, name)
+            if classes.setdefault(account, group.name) != group.name:
+                raise ConfigError(f"[[accounts.class]]: '{name}' is in '{classes[account]}' and in "
+                                  f"'{group.name}'; leave it in one")
+    day_limits = any(limit.period_seconds >= DAY for each in terms(config).values() for limit in each.limits)
+    table = KeyTable(accounts.open_keys_max, DAY if day_limits else IDLE_SECONDS)
+    return Identity(_source(accounts, lambda: key_ring(config, folder)), names, classes, table)
+
+
+def terms(config: Config) -> dict[str, Terms]:
+    """Policies and limits by account class, "" for everybody else.
+
+    Raises:
+        ConfigError: a class named twice, or noise that nothing quantises.
+    """
+    base = policies(config.guard.policy, "[[guard.policy]]")
+    found = {"": Terms(base, _account_limits(config, None))}
+    for group in config.accounts.class_:
+        if group.name in found:
+            raise ConfigError(f"[[accounts.class]]: two classes are named '{group.name}'; give one another name")
+        own = base if group.policies == "base" else ()
+        if not isinstance(group.policies, str):
+            own = policies(group.policies, f"[[accounts.class]] '{group.name}'")
+        found[group.name] = Terms(own, _account_limits(config, group))
+    return found
+
+
+def policies(tables: Iterable[PluginTable], where: str) -> tuple[Policy, ...]:
+    """The policies of a list of tables, in order.
+
+    Raises:
+        ConfigError: a wrong table, or noise that nothing quantises.
+    """
+    built = tuple(cast(Policy, plugins.build("policies", table, where)) for table in tables)
+    for number, policy in enumerate(built):
+        following = built[number + 1:number + 2]
+        if policy.adds_noise and not policy.quantises and not any(after.quantises for after in following):
+            raise ConfigError(f"{where}: '{plugins.kind_of(cast(plugins.Spec, policy))}' adds noise that "
+                              "differences inside a cell of equal queries would cancel; put `rounding` after it")
+    return built
+
+
+def rules(tables: Iterable[PluginTable]) -> tuple[Rule, ...]:
+    """The rules of a list of tables, in order.
+
+    Raises:
+        ConfigError: a wrong table.
+    """
+    return tuple(cast(Rule, plugins.build("rules", table, "[[guard.rule]]")) for table in tables)
+
+
+def dialects(kind: str) -> dict[str, Dialect]:
+    """The wire formats to try, in order.
+
+    Raises:
+        ConfigError: there is no such dialect.
+    """
+    if kind == "auto":
+        others = [name for name in plugins.kinds("dialects") if name not in DIALECT_ORDER]
+        kinds = [*others, *DIALECT_ORDER]
+    else:
+        kinds = [kind]
+    return {name: cast(Dialect, plugins.build("dialects", {"kind": name}, "[target] dialect"))
+            for name in kinds}
+
+
+def _noise(key: Prf, epoch: str) -> Callable[[str], Prf]:
+    @functools.lru_cache(maxsize=256)
+    def of_model(model: str) -> Prf:
+        return key.subkey(f"{epoch}/{model}")
+
+    return of_model
+
+
+def _source(accounts: AccountsConfig, ring: Callable[[], KeyRing]) -> Source:
+    if accounts.source == "header":
+        return ProxyHeader(accounts.header, _networks(accounts))
+    if accounts.source == "jwt":
+        key = os.environ.get(accounts.jwt_key_env)
+        if not key:
+            raise ConfigError(f"[accounts] jwt_key_env: the variable {accounts.jwt_key_env} isn't set; put the "
+                              "tokens' secret or public key in it")
+        return TokenClaim(key, accounts.jwt_algorithms, accounts.jwt_claim, accounts.jwt_audience or None)
+    return ListedKeys(ring()) if accounts.api_keys == "listed" else OpenKeys()
+
+
+def _networks(accounts: AccountsConfig) -> list[Network]:
+    try:
+        return [ipaddress.ip_network(network) for network in accounts.trusted_proxies]
+    except ValueError as error:
+        raise ConfigError(f"[accounts] trusted_proxies: {error}; write networks such as 10.0.0.0/8") from None
+
+
+def _account_limits(config: Config, group: AccountClass | None) -> tuple[Limit, ...]:
+    names = ("limit_queries_per_minute", "limit_queries_per_day", "limit_leaked_bits_per_day")
+    amounts = {}
+    for name in names:
+        own = getattr(group, name, UNSET)
+        amounts[name] = getattr(config.guard, name) if own is UNSET else own
+    return _limits(config, amounts)
+
+
+def _limits(config: Config, amounts: Mapping[str, int]) -> tuple[Limit, ...]:
+    """The limits that are set, each worker's part of them."""
+    workers = config.guard.workers
+    limits = []
+    for name, amount in amounts.items():
+        if 0 < amount < workers:
+            raise ConfigError(f"{name} = {amount} can't be split between {workers} workers; raise it, or set "
+                              "[guard] workers lower")
+        if amount:
+            unit = "bits" if "bits" in name else "queries"
+            limits.append(Limit(name, unit, amount / workers, DAY if name.endswith("day") else MINUTE))
+    return tuple(limits)
+
+
+def _read_key(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        secret = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}; expected the key file that the guard made") from None
+    if mode & 0o077:
+        logger.warning("%s can be read by others; `chmod 600` it", path)
+    if len(secret) < 32:
+        raise ConfigError(f"{path}: holds {len(secret)} characters, expected 64 hexadecimal digits; restore it")
+    return secret

@@ -1,0 +1,1 @@
+"""The guard: an ASGI layer that limits what leaks through an API."""

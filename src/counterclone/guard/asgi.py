@@ -1,0 +1,34 @@
+"""The ASGI 3 types, and the headers of a scope."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+STALE_AFTER_EDIT = frozenset({b"content-length", b"etag", b"content-md5", b"digest", b"content-digest",
+                              b"repr-digest"})
+"""Answer headers that say something about the exact bytes."""
+
+
+def without(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> Headers:
+    """The headers but for some, names compared without case."""
+    return [(name, value) for name, value in headers if name.lower() not in names]
+
+
+def is_plain_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a body with these headers is JSON that nobody compressed."""
+    kind = b""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-type":
+            kind = value.partition(b";")[0].strip().lower()
+        elif lower == b"content-encoding" and value.strip().lower() != b"identity":
+            return False
+    return kind == b"application/json" or kind.endswith(b"+json")

@@ -1,0 +1,238 @@
+"""Who is calling: request headers to an account, hashed the moment they arrive."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Protocol
+
+import jwt
+
+from counterclone.errors import Unauthenticated
+from counterclone.guard.keys import KeyRing
+from counterclone.queries import Account
+from counterclone.randomness import Prf
+
+ID_BYTES = 8
+SHARED_BUCKETS = 65_536
+PREFIX_BITS = {4: 24, 6: 48}
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Source(Protocol):
+    """Where the caller's name comes from.
+
+    Attributes:
+        is_vouched: whether the owner or an issuer vouches for names, so that nobody can make them up.
+    """
+
+    is_vouched: ClassVar[bool]
+
+    def name(self, headers: Mapping[bytes, bytes], address: str) -> bytes:
+        """The caller's name, for example `key:cc_live_7f3a12bc`; empty for no credential.
+
+        Args:
+            headers: of the request, names in lower case.
+            address: where it comes from.
+
+        Raises:
+            Unauthenticated: a credential is needed and missing, or it doesn't verify.
+        """
+        ...
+
+
+class OpenKeys:
+    """Bearer keys that nobody listed: each is an account of its own; no key is an account of its network."""
+
+    is_vouched: ClassVar[bool] = False
+
+    def name(self, headers: Mapping[bytes, bytes], address: str) -> bytes:
+        """The key as a name."""
+        key = _bearer(headers)
+        return b"key:" + key if key else b""
+
+
+class ListedKeys:
+    """Bearer keys that `counterclone keys create` made."""
+
+    is_vouched: ClassVar[bool] = True
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+
+    def name(self, headers: Mapping[bytes, bytes], address: str) -> bytes:
+        """The key's visible part as a name.
+
+        Raises:
+            Unauthenticated: no key, or one that isn't listed.
+        """
+        key = _bearer(headers)
+        if not key:
+            raise Unauthenticated("no API key; send one as `Authorization: Bearer <key>`")
+        record = self._ring.find(key.decode("latin-1"))
+        if record is None:
+            raise Unauthenticated("unknown API key; check it for mistakes or ask the API's owner for one")
+        return f"key:{record.id}".encode()
+
+
+class ProxyHeader:
+    """A header that a trusted proxy sets after it has authenticated the caller."""
+
+    is_vouched: ClassVar[bool] = True
+
+    def __init__(self, header: str, proxies: Sequence[Network]) -> None:
+        self._header = header.lower().encode()
+        self._proxies = proxies
+        self._is_trusted: OrderedDict[str, bool] = OrderedDict()
+
+    def name(self, headers: Mapping[bytes, bytes], address: str) -> bytes:
+        """The header's value as a name.
+
+        Raises:
+            Unauthenticated: the header is missing, or the request didn't come through a trusted proxy.
+        """
+        if not self._trusts(address):
+            raise Unauthenticated("this request didn't come through the proxy that names accounts; call the "
+                                  "API at its public address")
+        value = headers.get(self._header)
+        if not value:
+            raise Unauthenticated(f"no {self._header.decode()} header; the proxy must set it")
+        return b"header:" + value
+
+    def _trusts(self, address: str) -> bool:
+        known = self._is_trusted.get(address)
+        if known is None:
+            known = self._is_trusted[address] = _is_in(address, self._proxies)
+            if len(self._is_trusted) > SHARED_BUCKETS:
+                self._is_trusted.popitem(last=False)
+        return known
+
+
+class TokenClaim:
+    """A claim of a signed JSON Web Token (RFC 7519)."""
+
+    is_vouched: ClassVar[bool] = True
+
+    def __init__(self, key: str, algorithms: Sequence[str], claim: str, audience: str | None) -> None:
+        self._key = key
+        self._algorithms = list(algorithms)
+        self._claim = claim
+        self._audience = audience
+
+    def name(self, headers: Mapping[bytes, bytes], address: str) -> bytes:
+        """The claim's value as a name.
+
+        Raises:
+            Unauthenticated: no token, one that doesn't verify, or one without the claim.
+        """
+        token = _bearer(headers)
+        if not token:
+            raise Unauthenticated("no token; send one as `Authorization: Bearer <token>`")
+        try:
+            claims = jwt.decode(token, self._key, algorithms=self._algorithms, audience=self._audience)
+        except jwt.PyJWTError as error:
+            raise Unauthenticated(f"the token doesn't verify ({error}); get a new one") from None
+        value = claims.get(self._claim)
+        if not isinstance(value, str) or not value:
+            raise Unauthenticated(f"the token has no `{self._claim}` claim; get one that names its subject")
+        return f"{self._claim}:{value}".encode()
+
+
+class KeyTable:
+    """The open keys that are accounts of their own, at most `capacity` of them.
+
+    Once it is full, a new key takes the place of one that has been idle for `ttl_seconds`, which must
+    be long enough for every limit to refill; where there is none, new keys share their network's account.
+    """
+
+    def __init__(self, capacity: int, ttl_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._capacity = capacity
+        self._ttl_seconds = ttl_seconds
+        self._clock = clock
+        self._seen: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Keys that are accounts of their own."""
+        return len(self._seen)
+
+    def admit(self, account: str) -> bool:
+        """Whether this key is an account of its own, from now on at the latest."""
+        now = self._clock()
+        if account in self._seen:
+            self._seen.move_to_end(account)
+        elif len(self._seen) >= self._capacity:
+            oldest = next(iter(self._seen))
+            if now - self._seen[oldest] < self._ttl_seconds:
+                return False
+            del self._seen[oldest]
+        self._seen[account] = now
+        return True
+
+
+class Identity:
+    """Turns a request's credential into an account.
+
+    Args:
+        source: where the name comes from.
+        prf: hashes names; nothing but the hash leaves this object.
+        classes: account class by account id.
+        table: bounds the accounts that open keys make.
+    """
+
+    def __init__(self, source: Source, prf: Prf, classes: Mapping[str, str], table: KeyTable) -> None:
+        self._source = source
+        self._prf = prf
+        self._classes = classes
+        self._table = table
+
+    def account(self, headers: Mapping[bytes, bytes], address: str) -> Account:
+        """The account of a request with these headers (lower-case names) from this address.
+
+        Raises:
+            Unauthenticated: a credential is needed and missing, or it doesn't verify.
+        """
+        name = self._source.name(headers, address)
+        if not name:
+            return self.shared(address)
+        account = self._prf.digest(name, ID_BYTES).hex()
+        account_class = self._classes.get(account, "")
+        if account_class or self._source.is_vouched or self._table.admit(account):
+            return Account(account, account_class)
+        return self.shared(address)
+
+    def shared(self, address: str) -> Account:
+        """The account that callers of one network share: no key, or no room for another key."""
+        bucket = self._prf.number(b"network:" + network(address).encode()) % SHARED_BUCKETS
+        return Account(account_id(self._prf, f"bucket:{bucket}"))
+
+
+def account_id(prf: Prf, name: str) -> str:
+    """The id of a named account, or the id itself in `account:<id>`, as journals print it."""
+    kind, _, value = name.partition(":")
+    return value if kind == "account" else prf.digest(name.encode(), ID_BYTES).hex()
+
+
+def network(address: str) -> str:
+    """The network of an address, /24 or /48; the address as it is where it is none."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+    return str(ipaddress.ip_network((mapped, PREFIX_BITS[mapped.version]), strict=False))
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def _bearer(headers: Mapping[bytes, bytes]) -> bytes:
+    value = headers.get(b"authorization", b"")
+    return value[7:].strip() if value[:7].lower() == b"bearer " else b""

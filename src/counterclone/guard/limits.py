@@ -1,0 +1,87 @@
+"""Limits by the generic cell rate algorithm (GCRA), counted in this process.
+
+One number is kept for each account and limit: the theoretical arrival time, at which everything taken so
+far has refilled (ITU-T I.371, virtual scheduling). An account whose times all lie in the past is as good as
+new, so it is forgotten without loss.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from counterclone.budgets import Limit
+from counterclone.errors import LimitExceeded
+
+SWEPT_PER_ARRIVAL = 2
+"""Entries looked at when a new account arrives; two keep the table no longer than the busy accounts."""
+
+
+class MemoryStore:
+    """Counts limits in memory; right for one process, which the guard makes sure of.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._arrivals: OrderedDict[str, list[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Accounts that are remembered."""
+        return len(self._arrivals)
+
+    def reserve(self, account: str, limits: Sequence[Limit], costs: Sequence[float]) -> None:
+        """Take `costs` from `limits`, all or none.
+
+        Raises:
+            LimitExceeded: one of them hasn't enough left; nothing was taken.
+        """
+        now = self._clock()
+        arrivals = self._arrivals.get(account)
+        if arrivals is None:
+            arrivals = self._arrive(account, limits, now)
+        else:
+            self._arrivals.move_to_end(account)
+        taken = []
+        for arrival, limit, cost in zip(arrivals, limits, costs, strict=True):
+            time_after = max(arrival, now) + cost * limit.seconds_per_unit
+            wait = time_after - now - limit.period_seconds
+            if wait > 0.0:
+                raise _exceeded(limit, cost, wait)
+            taken.append(time_after)
+        arrivals[:] = taken
+
+    def settle(self, account: str, limits: Sequence[Limit], costs: Sequence[float]) -> None:
+        """Give back (negative) or take on top (positive) once the true cost is known; never refuses."""
+        arrivals = self._arrivals.get(account)
+        if arrivals is None:
+            arrivals = self._arrive(account, limits, self._clock())
+        for i, (limit, cost) in enumerate(zip(limits, costs, strict=True)):
+            arrivals[i] += cost * limit.seconds_per_unit
+
+    def _arrive(self, account: str, limits: Sequence[Limit], now: float) -> list[float]:
+        """A new account; a look at the oldest ones, which go if nothing of theirs is left to refill."""
+        for _ in range(min(SWEPT_PER_ARRIVAL, len(self._arrivals))):
+            oldest, arrivals = self._arrivals.popitem(last=False)
+            if max(arrivals, default=now) > now:
+                self._arrivals[oldest] = arrivals
+        fresh = self._arrivals[account] = [now] * len(limits)
+        return fresh
+
+
+def _exceeded(limit: Limit, cost: float, wait: float) -> LimitExceeded:
+    if cost > limit.amount:
+        message = (f"{limit.name} admits {limit.amount:g} {limit.unit} at most and this request asks for "
+                   f"{cost:g}; send it in parts")
+        return _refusal(message, limit, None)
+    message = (f"over {limit.name} ({limit.amount:g} {limit.unit}); wait {wait:.1f} seconds, or ask the "
+               "API's owner for more")
+    return _refusal(message, limit, wait)
+
+
+def _refusal(message: str, limit: Limit, wait: float | None) -> LimitExceeded:
+    return LimitExceeded(message, limit=limit.name, quota=limit.amount,
+                         period_seconds=limit.period_seconds, retry_after_seconds=wait)

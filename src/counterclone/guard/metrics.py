@@ -1,0 +1,141 @@
+"""Counts for Prometheus, kept as plain numbers and read when somebody scrapes."""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+OVERHEAD_BUCKETS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 1.0)
+UPSTREAM_BUCKETS = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
+NOTES_KEPT = 1024
+
+
+class JournalCounts(Protocol):
+    """What the metrics read of a journal."""
+
+    dropped: int
+    flushed: int
+
+
+class Histogram:
+    """Counts by upper bound, in seconds."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def family(self, name: str, text: str) -> HistogramMetricFamily:
+        """The counts as Prometheus wants them, cumulative."""
+        total, buckets = 0, []
+        for bound, count in zip([*map(str, self._bounds), "+Inf"], self._counts, strict=True):
+            total += count
+            buckets.append((bound, float(total)))
+        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum)
+
+
+class Note(NamedTuple):
+    """What the metrics keep of one request.
+
+    Attributes:
+        dialect: that read it.
+        decision: what became of it.
+        status: the HTTP status that the caller got.
+        queries: rows that were admitted.
+        bits: upper bound on the bits that were released.
+        overhead_seconds: the guard's own time.
+        upstream_seconds: the app's time, None where it wasn't asked.
+    """
+
+    dialect: str
+    decision: str
+    status: int
+    queries: int
+    bits: float
+    overhead_seconds: float
+    upstream_seconds: float | None
+
+
+class Metrics:
+    """One process's counts; a Prometheus collector. No account, key or model is ever a label.
+
+    Requests leave notes, which are counted by the thousand or when somebody scrapes.
+    """
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.journals: weakref.WeakSet[JournalCounts] = weakref.WeakSet()
+        self._notes: list[Note] = []
+        self._requests: Counter[tuple[str, str, str]] = Counter()
+        self._queries = 0
+        self._bits = 0.0
+        self._bits_read_later: deque[float] = deque()
+        self._overhead = Histogram(OVERHEAD_BUCKETS)
+        self._upstream = Histogram(UPSTREAM_BUCKETS)
+
+    def note(self, note: Note) -> None:
+        """Keep what became of one request."""
+        self._notes.append(note)
+        if len(self._notes) >= NOTES_KEPT:
+            self._count()
+
+    def note_bits(self, bits: float) -> None:
+        """Keep the bits of an answer that was read after it had left; called by the journal's thread."""
+        self._bits_read_later.append(bits)
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric families, for a registry."""
+        self._count()
+        requests = CounterMetricFamily("counterclone_requests", "Requests by the guard's decision.",
+                                       labels=["dialect", "decision", "status_class"])
+        for labels, count in self._requests.items():
+            requests.add_metric(list(labels), count)
+        yield requests
+        yield CounterMetricFamily("counterclone_queries", "Rows in requests that were admitted.",
+                                  value=self._queries)
+        yield CounterMetricFamily("counterclone_leaked_bits", "Upper bound on the bits released.", value=self._bits)
+        yield GaugeMetricFamily("counterclone_inflight_requests", "Requests under way.", value=self.in_flight)
+        yield self._overhead.family("counterclone_overhead_seconds", "The guard's own time in a request.")
+        yield self._upstream.family("counterclone_upstream_seconds", "The model server's time in a request.")
+        journals = list(self.journals)
+        yield CounterMetricFamily("counterclone_events_flushed", "Journal events on disk.",
+                                  value=sum(journal.flushed for journal in journals))
+        yield CounterMetricFamily("counterclone_events_dropped", "Journal events that were lost.",
+                                  value=sum(journal.dropped for journal in journals))
+
+    def _count(self) -> None:
+        notes, self._notes = self._notes, []
+        while self._bits_read_later:
+            self._bits += self._bits_read_later.popleft()
+        for note in notes:
+            self._requests[note.dialect, note.decision, f"{note.status // 100}xx"] += 1
+            self._queries += note.queries
+            self._bits += note.bits
+            self._overhead.observe(note.overhead_seconds)
+            if note.upstream_seconds is not None:
+                self._upstream.observe(note.upstream_seconds)
+
+
+_by_registry: weakref.WeakKeyDictionary[CollectorRegistry, Metrics] = weakref.WeakKeyDictionary()
+
+
+def metrics_of(registry: CollectorRegistry) -> Metrics:
+    """The counts that a registry exports: guards of one process add to the same ones."""
+    metrics = _by_registry.get(registry)
+    if metrics is None:
+        metrics = _by_registry[registry] = Metrics()
+        registry.register(metrics)
+    return metrics

@@ -1,0 +1,104 @@
+"""What a guard does, resolved from the configuration."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+from counterclone.budgets import Limit
+from counterclone.guard.identity import Identity
+from counterclone.guard.metrics import Metrics
+from counterclone.guard.release import Terms
+from counterclone.journal import JournalWriter
+from counterclone.protocols import Dialect, LimitStore, Rule
+from counterclone.randomness import Prf
+
+NO_DIALECT = "none"
+ROUTES_KEPT = 1024
+
+
+class Route(NamedTuple):
+    """Who reads a request.
+
+    Attributes:
+        kind: of the dialect, "none" where none does.
+        dialect: that dialect.
+        model: the model that the path names, "" for none.
+    """
+
+    kind: str
+    dialect: Dialect | None
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a guard does; it holds no state of a request.
+
+    Attributes:
+        dialects: wire formats by kind, the first that knows a path reads it.
+        identity: request headers to an account.
+        terms: policies and limits by account class, "" for everybody else.
+        rules: what comes in, applied in order.
+        store: where limits are counted.
+        total_limits: limits on all accounts together.
+        noise: the PRF of a model's epoch.
+        digests: keys the digests of queries in the journal.
+        journal: where exchanges go, None for nowhere.
+        metrics: what is counted.
+        scores: the output that holds probabilities, "" to find it.
+        paths: shell patterns of the guarded paths.
+        enforce: False decides, counts and journals, and changes nothing (shadow mode).
+        blocks_unknown: whether what can't be read is blocked rather than passed unscanned.
+        blocks_uncleaned: whether an answer that can't be cleaned is a 502 rather than passed.
+        keeps_payloads: whether the journal keeps queries and answers.
+        limit_body_bytes: the largest request body.
+        clock: seconds since 1970.
+    """
+
+    dialects: Mapping[str, Dialect]
+    identity: Identity
+    terms: Mapping[str, Terms]
+    rules: Sequence[Rule] = ()
+    store: LimitStore
+    total_limits: Sequence[Limit] = ()
+    noise: Callable[[str], Prf]
+    digests: Prf
+    journal: JournalWriter | None
+    metrics: Metrics
+    scores: str = ""
+    paths: Sequence[str] = ("*",)
+    enforce: bool = True
+    blocks_unknown: bool = True
+    blocks_uncleaned: bool = True
+    keeps_payloads: bool = False
+    limit_body_bytes: int = 10_000_000
+    clock: Callable[[], float] = time.time
+
+    def route(self, method: str, path: str) -> Route:
+        """The format that reads a request, and the model that it names."""
+        return self._route(method, path)
+
+    @cached_property
+    def _route(self) -> Callable[[str, str], Route]:
+        return lru_cache(maxsize=ROUTES_KEPT)(self._find_route)
+
+    def _find_route(self, method: str, path: str) -> Route:
+        for kind, dialect in self.dialects.items():
+            model = dialect.model(method, path)
+            if model is not None:
+                return Route(kind, dialect, model)
+        return Route(NO_DIALECT, None, "")
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(fnmatch.translate, self.paths)))
+
+    def guards(self, path: str) -> bool:
+        """Whether a path is guarded."""
+        return self._pattern.match(path) is not None

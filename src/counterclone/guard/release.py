@@ -1,0 +1,91 @@
+"""What an account gets: the policies that its answers pass through, and its limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from counterclone.answers import Answer, Context, Output, Rows, full_bits
+from counterclone.budgets import Limit
+from counterclone.errors import AnswerError
+from counterclone.protocols import Policy
+from counterclone.queries import Query
+from counterclone.randomness import Prf
+
+
+class Terms:
+    """The policies and limits of one account class.
+
+    Args:
+        policies: applied in this order.
+        limits: of an account, on queries and on leaked bits.
+
+    Attributes:
+        meters_bits: whether a limit counts bits.
+    """
+
+    def __init__(self, policies: Sequence[Policy], limits: Sequence[Limit]) -> None:
+        self.policies = tuple(policies)
+        self.limits = tuple(limits)
+        self._row_bits = lru_cache(maxsize=64)(self._bits)
+        self._expected: dict[str, float] = {}
+        self.meters_bits = any(limit.unit == "bits" for limit in self.limits)
+
+    def row_bits(self, n_classes: int) -> float:
+        """An upper bound on the bits of one released row: no step adds to what one before it let through."""
+        return self._row_bits(n_classes)
+
+    def costs(self, queries: int, bits: float) -> list[float]:
+        """What a request takes from each limit."""
+        return [bits if limit.unit == "bits" else queries for limit in self.limits]
+
+    def answer_bits(self, answer: Answer) -> float:
+        """An upper bound on the bits that an answer tells about one query."""
+        return sum(self.row_bits(output.rows.shape[1]) * output.rows_per_query
+                   for output in answer.outputs.values())
+
+    def expected_bits(self, model: str) -> float:
+        """The bits for one query that the model's last answer released; 0 before its first."""
+        return self._expected.get(model, 0.0)
+
+    def expect(self, model: str, bits: float) -> None:
+        """Remember what an answer of a model released for one query."""
+        self._expected[model] = bits
+
+    def release(self, answer: Answer, query: Query, noise: Prf) -> dict[str, Rows]:
+        """The released rows of each output that holds probabilities.
+
+        Raises:
+            AnswerError: a policy made rows that aren't probabilities.
+        """
+        return {name: self._released(name, output, query, noise) for name, output in answer.outputs.items()}
+
+    def _released(self, name: str, output: Output, query: Query, noise: Prf) -> Rows:
+        context = Context(noise, query, output.rows_per_query)
+        rows = output.rows
+        for policy in self.policies:
+            rows = _applied(policy, context, rows)
+        if rows.shape != output.rows.shape or not math.isfinite(np.add.reduce(rows, axis=None)):
+            raise AnswerError(f"the policies made rows of output '{name}' that aren't probabilities; "
+                              "report it to the policy's author")
+        return rows
+
+    def _bits(self, n_classes: int) -> float:
+        return min([full_bits(n_classes), *(policy.bits(n_classes) for policy in self.policies)])
+
+
+def _applied(policy: Policy, context: Context, rows: Rows) -> Rows:
+    try:
+        release = policy.start(context)
+        fed, held = release.feed(rows), release.finish()
+    except Exception as error:  # whatever a plug-in raises, the answer isn't clean
+        raise AnswerError(f"policy {type(policy).__name__} failed ({type(error).__name__}: {error}); report "
+                          "it to its author") from error
+    return fed if held is None else np.concatenate([fed, held])
+
+
+UNGUARDED = Terms((), ())
+"""What an answer is worth that no policy touched."""

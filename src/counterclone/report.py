@@ -1,0 +1,73 @@
+"""Results as terminal tables and HTML pages."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import TextIO
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+HTML_TEMPLATE = "report.html"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One result: a caption, column heads, rows of text, and what to read out of it.
+
+    Attributes:
+        caption: what the table shows, with the numbers of everything counted.
+        heads: column heads, the first one for the rows' names.
+        rows: cells as text.
+        notes: sentences under the table; the last ones say what it can't show.
+    """
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def print_table(table: Table, file: TextIO) -> None:
+    """Print a table for people, plain where the output is no terminal."""
+    console = Console(file=file, highlight=False, width=None if file.isatty() else 110)
+    drawn = RichTable(title=table.caption, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for number, head in enumerate(table.heads):
+        drawn.add_column(head, justify="left" if number == 0 else "right")
+    for row in table.rows:
+        drawn.add_row(*row)
+    console.print(drawn)
+    for note in table.notes:
+        console.print(f"  {note}", markup=False)
+    console.print()
+
+
+def write_html(path: Path, title: str, lead: str, tables: Sequence[Table]) -> None:
+    """Write tables as one self-contained page; every text is escaped.
+
+    Args:
+        path: the file; its folder is made.
+        title: of the page.
+        lead: a sentence under the title: seed, digest, date, command.
+        tables: the results.
+    """
+    page = Template(resources.files("counterclone").joinpath(HTML_TEMPLATE).read_text(encoding="utf-8"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page.substitute(title=html.escape(title), lead=html.escape(lead),
+                                    body="\n".join(map(_section, tables))), encoding="utf-8")
+
+
+def _section(table: Table) -> str:
+    heads = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in table.heads)
+    rows = "\n".join(
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in table.rows)
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    return (f'<section><h2>{html.escape(table.caption)}</h2><div class="wide"><table>'
+            f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div><ul>{notes}</ul></section>")

@@ -1,0 +1,12 @@
+"""Contract checks for plug-ins: one call in a plug-in's own test runs every law of its family.
+
+Each check raises AssertionError with the plug-in, the law that it breaks and how.
+"""
+
+from __future__ import annotations
+
+from counterclone.testing.dialects import check_dialect
+from counterclone.testing.policies import check_policy, example_context, example_rows, release
+from counterclone.testing.rules import check_rule
+
+__all__ = ["check_dialect", "check_policy", "check_rule", "example_context", "example_rows", "release"]

@@ -1,0 +1,239 @@
+"""The laws of wire formats, tried on one recorded request and its answer, and on damaged ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from counterclone.answers import Answer, Rows, top_labels
+from counterclone.errors import AnswerError, UnknownFormat
+from counterclone.protocols import Dialect
+from counterclone.queries import Features, Query
+from counterclone.testing.laws import check_spec, demand
+
+MODEL = "m"
+SINGLE = 1e-6
+"""Formats with 32-bit floats bring rows back this exactly."""
+GARBAGE = (b"", b"garbage", b"\x00", b"\xff\xfe\xfd", b"[" * 20_000, b'{"a":' * 20_000)
+FOREIGN = b'["\\u0041",true, null]'
+"""The value of a field that no format has, in bytes that writing it anew would change."""
+STRANGE: tuple[object, ...] = (
+    None, True, -1, 10**30, 1e308, "x", [], {}, [None], [[]], [{}], [[1.0], [1.0, 2.0]])
+MESSAGE = 'a "quoted" word, a line\nand \u00fcml\u00e4uts'
+N_CUTS = 60
+
+
+def check_dialect(dialect: Dialect, *, request: bytes, answer: bytes, n_rows: int) -> None:
+    """Try every law of a wire format.
+
+    Args:
+        dialect: the format.
+        request: the body of a request.
+        answer: the body of its answer, with probabilities.
+        n_rows: the rows of the request.
+
+    Raises:
+        AssertionError: a law is broken; the message names it.
+    """
+    check_spec("dialects", dialect)
+    _check_model(dialect)
+    _check_query(dialect, request, n_rows)
+    _check_damaged(dialect, "a request", request, lambda body: _use_request(dialect, body), UnknownFormat)
+    _check_answer(dialect, answer, n_rows)
+    for scores in ("", *dialect.read_answer(answer, n_rows, "").outputs):
+        use = partial(_use_answer, dialect, n_rows, scores)
+        _check_damaged(dialect, "an answer", answer, use, AnswerError)
+    _check_errors(dialect)
+
+
+def _check_model(dialect: Dialect) -> None:
+    for method in ("POST", "GET", "", "post"):
+        for path in ("/", "", "/a/b", "//", "/v1/models/m:predict", "/\u00fc/" + "a" * 5000):
+            named = dialect.model(method, path)
+            demand(named is None or isinstance(named, str), dialect, "model() is a name or None",
+                   f"{method} {path[:40]} gave {named!r}")
+
+
+def _check_query(dialect: Dialect, request: bytes, n_rows: int) -> None:
+    query = dialect.read_query(request, MODEL)
+    demand(query.n_rows == n_rows, dialect, "a request has as many rows as it says",
+           f"{query.n_rows} were read, expected {n_rows}")
+    if query.features is None:
+        return
+    for features in (query.features, query.features[::-1].copy()):
+        written = dialect.write_query(request, query.with_features(features))
+        _demand_features(dialect, written, features)
+    foreign = _with_foreign_field(request)
+    written = dialect.write_query(foreign, query)
+    demand(foreign == request or FOREIGN in written, dialect, "what isn't edited stays byte for byte",
+           "a request's field of another's was written anew")
+
+
+def _demand_features(dialect: Dialect, body: bytes, features: Features) -> None:
+    back = dialect.read_query(body, MODEL).features
+    demand(back is not None and np.array_equal(back, features, equal_nan=True), dialect,
+           "a query reads back as it was written", f"{_short(features)} came back as {_short(back)}")
+
+
+def _check_answer(dialect: Dialect, body: bytes, n_rows: int) -> None:
+    answer = dialect.read_answer(body, n_rows, "")
+    demand(bool(answer.outputs), dialect, "an answer's probabilities are found", "none were in the example")
+    for name, output in answer.outputs.items():
+        demand(len(output.rows) == n_rows * output.rows_per_query, dialect,
+               "an answer has rows for each query", f"output '{name}' has {len(output.rows)} for {n_rows}")
+        _check_edits(dialect, body, n_rows, name)
+    foreign = _with_foreign_field(body)
+    answer = dialect.read_answer(foreign, n_rows, "")
+    written = dialect.write_answer(answer, {name: output.rows for name, output in answer.outputs.items()})
+    demand(foreign == body or FOREIGN in written, dialect, "what isn't edited stays byte for byte",
+           "an answer's field of another's was written anew")
+
+
+def _check_edits(dialect: Dialect, body: bytes, n_rows: int, name: str) -> None:
+    rows = dialect.read_answer(body, n_rows, "").outputs[name].rows
+    one_hot = np.eye(rows.shape[1])[top_labels(rows)]
+    for released in (rows, np.roll(rows, 1, axis=1), one_hot):
+        answer = dialect.read_answer(body, n_rows, "")
+        given = released.copy()
+        written = dialect.write_answer(answer, {name: given})
+        demand(given.tobytes() == released.tobytes(), dialect, "released rows aren't changed in place",
+               f"those of '{name}' were")
+        _demand_rows(dialect, dialect.read_answer(written, n_rows, name), name, released)
+
+
+def _demand_rows(dialect: Dialect, answer: Answer, name: str, released: Rows) -> None:
+    output = answer.outputs.get(name)
+    demand(output is not None and output.rows.shape == released.shape
+           and np.allclose(output.rows, released, rtol=0.0, atol=SINGLE), dialect,
+           "an answer reads back as it was written",
+           f"'{name}' {_short(released)} came back as {_short(None if output is None else output.rows)}")
+
+
+def _check_damaged(dialect: Dialect, what: str, body: bytes, use: Callable[[bytes], None],
+                   error: type[Exception]) -> None:
+    for damaged in (*GARBAGE, *_truncated(body), b"\xff\xfe" + body):
+        outcome = _outcome(use, damaged)
+        demand(type(outcome) is error, dialect, f"{what} that isn't one raises {error.__name__}",
+               f"{damaged[:60]!r} (cut to {len(damaged)} bytes) gave {outcome!r}")
+    for damaged in (*_misencoded(body), *_altered(body)):
+        outcome = _outcome(use, damaged)
+        demand(outcome is None or type(outcome) is error, dialect,
+               f"{what} with strange values is read, or raises {error.__name__}",
+               f"{damaged[:400]!r} gave {outcome!r}")
+
+
+def _use_request(dialect: Dialect, body: bytes) -> None:
+    query: Query = dialect.read_query(body, MODEL)
+    demand(query.n_rows > 0, dialect, "a request has rows", f"{body[:400]!r} was read with none")
+    demand(len(query.cells) == query.n_rows, dialect, "every row has a canonical form",
+           f"{body[:400]!r} has {len(query.cells)} for {query.n_rows} rows")
+    if query.features is not None:
+        _demand_features(dialect, dialect.write_query(body, query), query.features)
+
+
+def _use_answer(dialect: Dialect, n_rows: int, scores: str, body: bytes) -> None:
+    answer = dialect.read_answer(body, n_rows, scores)
+    for name, output in answer.outputs.items():
+        written = dialect.write_answer(answer, {name: output.rows})
+        _demand_rows(dialect, dialect.read_answer(written, n_rows, name), name, output.rows)
+
+
+def _outcome(use: Callable[[bytes], None], body: bytes) -> Exception | None:
+    try:
+        use(body)
+    except AssertionError:
+        raise
+    except Exception as error:  # its kind is the question
+        return error
+    return None
+
+
+def _truncated(body: bytes) -> Iterator[bytes]:
+    body = body.rstrip()
+    return (body[:cut] for cut in range(1, len(body), max(1, len(body) // N_CUTS)))
+
+
+def _misencoded(body: bytes) -> Iterator[bytes]:
+    """The body with a byte that is no UTF-8 at the start of each string or name."""
+    pieces = body.split(b'"')
+    return (b'"'.join([*pieces[:i], b"\xff" + pieces[i], *pieces[i + 1:]]) for i in range(1, len(pieces)))
+
+
+def _altered(body: bytes) -> Iterator[bytes]:
+    """The body, where it is JSON, with one value after another left out or replaced by a strange one."""
+    try:
+        document = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return
+    for path in _paths(document):
+        for strange in STRANGE:
+            yield msgspec.json.encode(_replaced(document, path, strange))
+        yield msgspec.json.encode(_without(document, path))
+
+
+def _paths(value: Any) -> Iterator[tuple[str | int, ...]]:
+    """The way to every value below, the first two of each list."""
+    for key, inner in _items(value):
+        yield (key,)
+        yield from ((key, *path) for path in _paths(inner))
+
+
+def _items(value: Any) -> Iterable[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value[:2]) if isinstance(value, list) else ()
+
+
+def _replaced(document: Any, path: tuple[str | int, ...], value: Any) -> Any:
+    changed, parent = _copied(document, path)
+    parent[path[-1]] = value
+    return changed
+
+
+def _without(document: Any, path: tuple[str | int, ...]) -> Any:
+    changed, parent = _copied(document, path)
+    del parent[path[-1]]
+    return changed
+
+
+def _copied(document: Any, path: tuple[str | int, ...]) -> tuple[Any, Any]:
+    """A copy of the document, and what holds the last step of the path in it."""
+    changed = parent = copy.deepcopy(document)
+    for key in path[:-1]:
+        parent = parent[key]
+    return changed, parent
+
+
+def _with_foreign_field(body: bytes) -> bytes:
+    """The body with a field of somebody else's, where it is a JSON object."""
+    stripped = body.lstrip()
+    if not stripped.startswith(b"{") or stripped[1:].lstrip().startswith(b"}"):
+        return body
+    return b'{"counterclone_check": ' + FOREIGN + b"," + stripped[1:]
+
+
+def _check_errors(dialect: Dialect) -> None:
+    law = "an error is JSON that holds the message"
+    for status, code in ((400, "query_refused"), (429, "rate_limit_exceeded"), (502, "answer_not_cleaned")):
+        body = dialect.error(status, code, MESSAGE)
+        try:
+            document = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise AssertionError(f"{dialect!r} breaks the law '{law}': {body!r} ({error})") from None
+        demand(MESSAGE in _texts(document), dialect, law, f"{body!r}")
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for item in inner for text in _texts(item)]
+
+
+def _short(array: Rows | None) -> str:
+    return "nothing" if array is None else np.array2string(array, threshold=6)
