@@ -21,7 +21,7 @@ from counterclone.randomness import generator
 
 N_EVENTS = 200_000
 N_ACCOUNTS = 500
-ROUNDS = 3
+ROUNDS = 5
 PAUSE_EVENTS = 4096
 """Input comes faster than from any server; without pauses the buffer would drop it."""
 LIMIT_CPU_US = 5.0

@@ -21,6 +21,7 @@ Rows = NDArray[np.float64]
 """Probabilities: (rows, classes), each row non-negative with sum 1."""
 
 FLOAT_BITS = 64
+FEW = 64
 SUM_TOLERANCE = 1e-3
 """Rows of 16-bit floats still sum to 1 within this."""
 SUM_EXACT = 1e-12
@@ -135,8 +136,11 @@ def find_outputs(arrays: dict[str, NDArray[np.float64]], n_queries: int, name: s
                               f"{', '.join(sorted(arrays)) or 'none'}; correct [target] scores")
         found = {name: _named_output(arrays[name], n_queries, name)}
     else:
-        found = {key: output for key, array in arrays.items()
-                 if (output := _likely_output(array, n_queries)) is not None}
+        found = {}
+        for key, array in arrays.items():
+            output = _likely_output(array, n_queries)
+            if output is not None:
+                found[key] = output
     for key, array in arrays.items() if len(arrays) > len(found) else ():
         if key not in found and any(_tells(array, output.rows) for output in found.values()):
             raise AnswerError(f"output '{key}' holds the logits of the probabilities that are guarded; drop "
@@ -151,10 +155,13 @@ def _likely_output(array: NDArray[np.float64], n_queries: int) -> Output | None:
     if rows.ndim != 2 or not rows.size or rows.shape[1] < 2 or len(rows) % n_queries:
         return None
     totals = np.add.reduce(rows, axis=1)
-    off = max(abs(total - 1.0) for total in totals.tolist())
-    if not off <= SUM_TOLERANCE or np.minimum.reduce(rows, axis=None) < 0.0:  # not: NaN is off too
+    sums = totals.tolist()
+    least, most = min(sums), max(sums)
+    if not (least >= 1.0 - SUM_TOLERANCE and most <= 1.0 + SUM_TOLERANCE):  # as it stands, NaN is out too
         return None
-    if off > SUM_EXACT:
+    if np.minimum.reduce(rows, axis=None) < 0.0:
+        return None
+    if least < 1.0 - SUM_EXACT or most > 1.0 + SUM_EXACT:
         rows = rows / totals[:, None]
     return Output(array, rows, n_queries, is_binary=False)
 
@@ -184,6 +191,8 @@ def _tells(array: NDArray[np.float64], rows: Rows) -> bool:
 
 def top_labels(rows: Rows) -> NDArray[np.intp]:
     """The label that each row serves, the first of equals: (rows,)."""
+    if rows.size <= FEW:  # argmax gives up the interpreter's lock, and another thread may keep it for long
+        return np.array([row.index(max(row)) for row in rows.tolist()], dtype=np.intp)
     labels: NDArray[np.intp] = rows.argmax(axis=1)
     return labels
 

@@ -37,6 +37,7 @@ from counterclone.guard.limits import MemoryStore
 from counterclone.guard.metrics import metrics_of
 from counterclone.guard.middleware import Middleware
 from counterclone.guard.options import Options
+from counterclone.guard.recording import Recorder
 from counterclone.guard.release import Terms
 from counterclone.guard.workers import WorkerSlot
 from counterclone.journal import JournalWriter
@@ -111,9 +112,10 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
     metrics = metrics_of(registry)
     journal = None
     if config.journal.path:
+        recorder = Recorder(root.subkey("digests"), keeps_payloads=config.journal.payloads)
         journal = JournalWriter(folder / config.journal.path, f"worker-{worker}",
                                 retention_days=config.journal.retention_days,
-                                retention_bytes=config.journal.retention_bytes)
+                                retention_bytes=config.journal.retention_bytes, encode=recorder.encode)
         metrics.journals.add(journal)
     return Options(
         dialects=dialects(config.target.dialect),
@@ -125,7 +127,6 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
             "limit_total_queries_per_minute": config.guard.limit_total_queries_per_minute,
             "limit_total_queries_per_day": config.guard.limit_total_queries_per_day}),
         noise=_noise(root.subkey("noise"), config.target.epoch),
-        digests=root.subkey("digests"),
         journal=journal,
         metrics=metrics,
         scores=config.target.scores,
@@ -133,7 +134,6 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         enforce=config.guard.enforce,
         blocks_unknown=config.guard.unknown == "block",
         blocks_uncleaned=config.guard.on_error == "block",
-        keeps_payloads=config.journal.payloads,
         limit_body_bytes=config.guard.limit_body_bytes,
     )
 

@@ -6,12 +6,14 @@ An unknown key is an error that names the nearest one. All mistakes are reported
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -22,10 +24,17 @@ from counterclone.errors import ConfigError
 DEFAULT_FILE = "counterclone.toml"
 FILE_VARIABLE = "COUNTERCLONE_CONFIG"
 PREFIX = "COUNTERCLONE_"
+PLUGINS = {"rule": "rules", "policy": "policies", "policies": "policies"}
+"""The family of the tables that a key holds."""
+SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT|PORT(_\d+_(TCP|UDP|SCTP)|$))")
+"""Variables that Kubernetes makes for a service, which may be named as we are."""
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 PluginTable = dict[str, Any]
+AccountName = Annotated[str, Meta(
+    pattern="^(account:[0-9a-f]{16}|(?!account:)[^:]+:.+)$",
+    description="`key:<key id>`, `header:<value>`, `<claim>:<value>` or `account:<16 hexadecimal digits>`")]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,7 +70,7 @@ class AccountClass(Section, frozen=True):
     """
 
     name: Annotated[str, Meta(min_length=1)]
-    accounts: tuple[str, ...]
+    accounts: tuple[AccountName, ...]
     limit_queries_per_minute: Count | UnsetType = UNSET
     limit_queries_per_day: Count | UnsetType = UNSET
     limit_leaked_bits_per_day: Count | UnsetType = UNSET
@@ -195,127 +204,176 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
 def parse(table: Mapping[str, Any], environ: Mapping[str, str], where: str) -> Config:
     """Check a parsed file.
 
+    Args:
+        table: the file.
+        environ: variables that override it.
+        where: the file's name, for messages.
+
     Raises:
         ConfigError: it has mistakes, one line for each.
     """
-    merged, problems = _overridden(table, environ)
-    problems += _unknown_keys(merged, Config, "")
-    config = Config()
-    if not problems:
-        config, problems = _converted(merged)
-    if not problems:
-        problems = list(_plugin_problems(config))
-    if problems:
-        raise ConfigError(*(f"{where}: {problem}" for problem in problems))
+    merged, variables = _overridden(table, environ)
+    reading = _Reading(f"{where}: ", variables)
+    config = reading.section(merged, Config, "", "")
+    reading.problems += _unknown_variables(merged, environ)
+    if reading.problems:
+        raise ConfigError(*reading.problems)
     return config
 
 
 def schema() -> dict[str, Any]:
-    """The file's JSON Schema, the options of our own plug-ins included."""
-    (_,), components = msgspec.json.schema_components([Config], ref_template="#/$defs/{name}")
-    definitions: dict[str, Any] = dict(components)
-    tables = {"rule": "rules", "policy": "policies"}
-    for key, family in tables.items():
-        options = [_plugin_schema(family, kind, definitions) for kind in plugins.kinds(family)]
-        definitions["Guard"]["properties"][key]["items"] = {"oneOf": options}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": DEFAULT_FILE,
-            **definitions.pop("Config"), "$defs": definitions}
+    """The file's JSON Schema, the options of our own and of installed plug-ins included."""
+    definitions: dict[str, Any] = {}
+    file = _definition(Config, definitions)
+    for family in sorted(set(PLUGINS.values())):
+        for kind in plugins.kinds(family):
+            spec = _definition(plugins.load(family, kind), definitions)
+            spec["properties"] = {"kind": {"const": kind}, **spec.get("properties", {})}
+            spec["required"] = ["kind", *spec.get("required", [])]
+            definitions[f"{family}.{kind}"] = spec
+    for section in ("Guard", "AccountClass"):
+        for key, value in definitions[section]["properties"].items():
+            if family := PLUGINS.get(key):
+                tables = next(part for part in value.get("anyOf", [value]) if part.get("type") == "array")
+                tables["items"] = {"oneOf": [{"$ref": f"#/$defs/{family}.{kind}"} for kind in plugins.kinds(family)]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": DEFAULT_FILE, **file,
+            "$defs": definitions}
 
 
-def _plugin_schema(family: str, kind: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    (_,), components = msgspec.json.schema_components([plugins.load(family, kind)],
-                                                      ref_template="#/$defs/{name}")
-    (name, spec), = components.items()
-    spec["properties"] = {"kind": {"const": kind}, **spec.get("properties", {})}
-    spec["required"] = ["kind", *spec.get("required", [])]
-    definitions[name] = spec
-    return {"$ref": f"#/$defs/{name}"}
+def _definition(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A struct's schema; those that it refers to are added to `definitions`."""
+    (reference,), components = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
+    own: dict[str, Any] = components.pop(reference["$ref"].rpartition("/")[2])
+    definitions |= components
+    return own
 
 
-def _overridden(table: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The table with `COUNTERCLONE_<SECTION>_<KEY>` variables in it, and what is wrong with them."""
+def _overridden(table: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The table with `COUNTERCLONE_<SECTION>_<KEY>` variables in it, and which keys they set."""
     merged = {key: dict(value) if isinstance(value, dict) else value for key, value in table.items()}
-    problems = []
-    sections = {field.name: field.type for field in msgspec.structs.fields(Config)}
-    for variable, text in sorted(environ.items()):
-        section, _, key = variable.removeprefix(PREFIX).lower().partition("_")
-        if not variable.startswith(PREFIX) or section not in sections or not key:
-            continue
-        known = _keys(sections[section])
-        if key not in known:
-            names = [f"{PREFIX}{section}_{name}".upper() for name in known]
-            problems.append(f"the environment has {variable}, which sets nothing"
-                            f"{plugins.did_you_mean(variable, names)}")
-        elif isinstance(merged.setdefault(section, {}), dict):
-            merged[section][key] = _toml_value(text)
-    return merged, problems
+    variables = {}
+    for section in msgspec.structs.fields(Config):
+        for key, field in _fields(section.type).items():
+            variable = f"{PREFIX}{section.name}_{key}".upper()
+            if variable in environ and isinstance(merged.setdefault(section.name, {}), dict):
+                merged[section.name][key] = _toml_value(environ[variable], field.type)
+                variables[f"{section.name}.{key}"] = variable
+    return merged, variables
 
 
-def _toml_value(text: str) -> Any:
+def _toml_value(text: str, hint: Any) -> Any:
+    """A variable's text as TOML; a bare word, and whatever is written where text is expected, is text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text  # a bare word is a string
+        return text
+    return text if hint is str and not isinstance(value, str) else value
 
 
-def _keys(section: Any) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(section)]
-
-
-def _unknown_keys(table: Mapping[str, Any], section: type[Section], where: str) -> list[str]:
-    problems = []
-    known = _keys(section)
-    hints = get_type_hints(section)
-    types = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(section)}
-    for key, value in table.items():
-        if key not in known:
-            place = f"[{where}] " if where else ""
-            problems.append(f"{place}unknown key `{key}`{plugins.did_you_mean(key, known)}")
+def _unknown_variables(merged: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
+    """Complaints about variables that look like ours and set nothing."""
+    sections = {field.name: _fields(field.type) for field in msgspec.structs.fields(Config)}
+    accounts = merged.get("accounts")
+    named = accounts.values() if isinstance(accounts, dict) else ()  # a secret's variable may have any name
+    names = [f"{section}_{key}".upper() for section, fields in sections.items() for key in fields]
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX)
+        if not variable.startswith(PREFIX) or name in names or variable in named or SERVICE_LINK.search(name):
             continue
-        inner = _section_in(types[key])
-        path = f"{where}.{key}" if where else key
-        if inner and isinstance(value, dict):
-            problems += _unknown_keys(value, inner, path)
-        elif inner and isinstance(value, list):
-            problems += [problem for item in value if isinstance(item, dict)
-                         for problem in _unknown_keys(item, inner, path)]
-    return problems
+        section = name.partition("_")[0].lower()
+        if section in sections or plugins.did_you_mean(section, list(sections)):
+            yield (f"{variable}: sets nothing{plugins.did_you_mean(name, names).replace("'", "'" + PREFIX, 1)}; "
+                   "correct the variable's name, or unset it")
 
 
-def _section_in(hint: Any) -> type[Section] | None:
-    """The struct in a type, itself or as the items of a list."""
-    if isinstance(hint, type) and issubclass(hint, Section):
-        return hint
-    if get_origin(hint) in (tuple, Union, UnionType, Annotated):
-        return next((found for part in get_args(hint) if (found := _section_in(part))), None)
-    return None
+S = TypeVar("S", bound=Section)
 
 
-def _converted(table: Mapping[str, Any]) -> tuple[Config, list[str]]:
-    """The config, and one problem for each section that doesn't convert."""
-    problems, sections = [], {}
-    for field in msgspec.structs.fields(Config):
-        if field.name in table:
+class _Reading:
+    """A file on its way into structs.
+
+    Attributes:
+        problems: what is wrong with it, one line for each mistake.
+    """
+
+    def __init__(self, file: str, variables: Mapping[str, str]) -> None:
+        self.problems: list[str] = []
+        self._file = file
+        self._variables = variables
+
+    def section(self, table: Any, section: type[S], path: str, place: str) -> S:
+        """A table as a struct, with defaults in the place of what is wrong.
+
+        Args:
+            table: what the file has there.
+            section: the struct.
+            path: the table's name, for example `accounts.class`.
+            place: how a message names it, for example `[[accounts.class]] 2 `.
+        """
+        if not isinstance(table, dict):
+            self._complain(place.rstrip(), "expected a table")
+            table = {}
+        fields, values = _fields(section), {}
+        for key, value in table.items():
+            if key not in fields:
+                self._complain(place.rstrip(), f"unknown key `{key}`{plugins.did_you_mean(key, list(fields))}")
+                continue
+            inner = f"{path}.{key}" if path else key
             try:
-                sections[field.name] = msgspec.convert(table[field.name], field.type)
+                values[fields[key].name] = self._value(value, fields[key].type, inner, place)
             except msgspec.ValidationError as error:
-                problems.append(f"[{field.name}] {plugins.readable(error)}")
-    return Config(**sections), problems
+                at, text = _readable(error, value, fields[key].type, inner)
+                self._complain(self._variables.get(inner, self._file + place + key) + at, text)
+        for key, field in fields.items():
+            if field.required and field.name not in values:
+                values[field.name] = None
+                if key not in table:
+                    self._complain(place.rstrip(), f"`{key}` is missing")
+        return section(**values)
 
+    def _value(self, value: Any, hint: Any, path: str, place: str) -> Any:
+        inner, key = _section_in(hint), path.rpartition(".")[2]
+        if inner is hint:
+            return self.section(value, hint, path, f"[{path}] ")
+        if inner and isinstance(value, list):
+            return tuple(self.section(item, inner, path, f"[[{path}]] {number} ")
+                         for number, item in enumerate(value, start=1))
+        converted = msgspec.convert(value, hint)
+        if key in PLUGINS and not isinstance(converted, str):
+            at = f"{place}{key}" if place.startswith("[[") else f"[[{path}]]"
+            return tuple(self._plugin(PLUGINS[key], each, f"{self._file}{at} {number}")
+                         for number, each in enumerate(converted, start=1))
+        self._check(path, converted)
+        return converted
 
-def _plugin_problems(config: Config) -> Iterator[str]:
-    tables: list[tuple[str, str, tuple[PluginTable, ...]]]
-    tables = [("policies", "guard.policy", config.guard.policy), ("rules", "guard.rule", config.guard.rule)]
-    tables += [("policies", "accounts.class.policies", group.policies)
-               for group in config.accounts.class_ if not isinstance(group.policies, str)]
-    for family, where, entries in tables:
-        for number, entry in enumerate(entries, start=1):
-            try:
-                plugins.build(family, entry, f"[[{where}]] {number}")
-            except ConfigError as error:
-                yield from error.problems
-    if config.target.dialect != "auto":
+    def _plugin(self, family: str, table: PluginTable, where: str) -> PluginTable:
+        """A plug-in's table with the defaults of its options in it."""
         try:
-            plugins.load("dialects", config.target.dialect)
+            spec = plugins.build(family, table, where)
         except ConfigError as error:
-            yield f"[target] dialect: {error}"
+            self.problems += error.problems
+            return table
+        return {"kind": table["kind"], **msgspec.to_builtins(spec)}
+
+    def _check(self, path: str, value: Any) -> None:
+        """What a type doesn't say of a value."""
+        if path == "target.dialect" and value != "auto":
+            try:
+                plugins.load("dialects", value)
+            except ConfigError as error:
+                self._complain("[target] dialect", str(error))
+        if path == "accounts.trusted_proxies":
+            for network in value:
+                try:
+                    ipaddress.ip_network(network)
+                except ValueError as error:
+                    self._complain("[accounts] trusted_proxies", f"{error}; write networks such as 10.0.0.0/8")
+
+    def _complain(self, place: str, text: str) -> None:
+        ...
+
+
+def _fields(section: Any) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(section)}
+
+

@@ -13,6 +13,7 @@ import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 HTML_TEMPLATE = "report.html"
 
@@ -36,14 +37,14 @@ class Table(msgspec.Struct, frozen=True):
 def print_table(table: Table, file: TextIO) -> None:
     """Print a table for people, plain where the output is no terminal."""
     console = Console(file=file, highlight=False, width=None if file.isatty() else 110)
-    drawn = RichTable(title=table.caption, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    drawn = RichTable(title=_text(table.caption), title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     for number, head in enumerate(table.heads):
-        drawn.add_column(head, justify="left" if number == 0 else "right")
+        drawn.add_column(_text(head), justify="left" if number == 0 else "right")
     for row in table.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(_text, row))
     console.print(drawn)
     for note in table.notes:
-        console.print(f"  {note}", markup=False)
+        console.print(_text(f"  {note}"))
     console.print()
 
 
@@ -60,6 +61,11 @@ def write_html(path: Path, title: str, lead: str, tables: Sequence[Table]) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page.substitute(title=html.escape(title), lead=html.escape(lead),
                                     body="\n".join(map(_section, tables))), encoding="utf-8")
+
+
+def _text(text: str) -> Text:
+    """Text as it is: no markup, and escapes where a name would steer the terminal."""
+    return Text("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
 
 
 def _section(table: Table) -> str:

@@ -98,6 +98,13 @@ def test_an_exchange_that_is_no_rows_is_refused(make_exchange: MakeExchange, cha
         to_batch([block, replace(block, **change)])
 
 
+def test_the_size_of_an_exchange_is_that_of_what_may_be_large(make_exchange: MakeExchange) -> None:
+    assert make_exchange(0, n_rows=2, d=5).n_bytes == 80
+    assert make_exchange(0, n_rows=2, d=0, payload=b"abc").n_bytes == 6
+    assert replace(make_exchange(0, n_rows=2), features=None, texts=["abcd", ""]).n_bytes == 4
+    assert replace(make_exchange(0), features=None).n_bytes == 0
+
+
 def test_parts_that_are_wrong_in_opposite_ways_do_not_cancel(make_exchange: MakeExchange) -> None:
     block = make_exchange(1, n_rows=2)
     with pytest.raises(ValueError, match="differ in rows"):

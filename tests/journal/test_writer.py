@@ -9,13 +9,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from counterclone.journal import Exchange, JournalFolder, JournalWriter
+from counterclone.journal import Exchange, JournalFolder, JournalWriter, to_batch
 from counterclone.journal.archive import archived_files
 from counterclone.journal.segments import live_files
 from counterclone.journal.waiting import MAX_ROWS
@@ -253,6 +255,54 @@ def test_an_exchange_that_is_no_rows_keeps_no_other_back(
         assert writer.last_error is None
     assert digests_in(tmp_path) == list(range(0, 40, 2))
     assert caplog.text.count("exchange not journalled") == 1
+
+
+class Request(NamedTuple):
+    """A block that only becomes rows in the writer's thread."""
+
+    time: float
+    digest: int
+    n_rows: int = 1
+    n_bytes: int = 100
+
+
+def test_what_is_appended_may_be_encoded_in_the_thread(tmp_path: Path, make_exchange: MakeExchange,
+                                                       digests_in: Digests) -> None:
+    threads = set()
+
+    def encode(requests: Sequence[Request]) -> pa.RecordBatch:
+        threads.add(threading.current_thread().name)
+        if any(request.digest == 13 for request in requests):
+            raise ZeroDivisionError("this one can't be read")
+        return to_batch([make_exchange(request.digest, time=request.time) for request in requests])
+
+    with closing(JournalWriter(tmp_path, "w", encode=encode)) as writer:
+        for digest in range(300):
+            writer.append(Request(NOON + digest, digest))
+        assert eventually(lambda: writer.flushed == 299)
+        assert writer.dropped == 1
+        assert writer.last_error is None
+    assert threads == {"journal w"}
+    assert digests_in(tmp_path) == [digest for digest in range(300) if digest != 13]
+
+
+def test_what_the_disk_refused_is_encoded_again_and_written_once(
+        tmp_path: Path, make_exchange: MakeExchange, digests_in: Digests) -> None:
+    encoded: list[int] = []
+
+    def encode(requests: Sequence[Request]) -> pa.RecordBatch:
+        encoded.extend(request.digest for request in requests)
+        return to_batch([make_exchange(request.digest, time=request.time) for request in requests])
+
+    (tmp_path / "journal").write_text("a file in the way")
+    with closing(JournalWriter(tmp_path / "journal", "w", encode=encode)) as writer:
+        writer.append(Request(NOON, 1))
+        assert not writer.flush()
+        (tmp_path / "journal").unlink()
+        assert eventually(writer.flush)
+        assert len(encoded) > 1
+        assert set(encoded) == {1}
+        assert digests_in(tmp_path / "journal") == [1]
 
 
 def test_rows_of_two_hours_go_to_their_hours(tmp_path: Path, make_exchange: MakeExchange,

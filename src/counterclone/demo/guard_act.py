@@ -15,7 +15,7 @@ import numpy as np
 
 from counterclone import compose, config, report
 from counterclone.answers import Rows, full_bits, top_labels
-from counterclone.demo import copier, digits, server, serving
+from counterclone.demo import copier, digits, serving
 from counterclone.fidelity import Labels, agreement, calibration_error
 from counterclone.queries import Features
 from counterclone.randomness import generator
@@ -147,8 +147,8 @@ def table(findings: Findings) -> report.Table:
         caption="Guard: a digits model behind FastAPI, bare and guarded",
         heads=("", "bare", "guarded"), rows=tuple(rows),
         notes=(
-            f"{N_CLIENTS} honest clients asked {findings.honest_queries} queries of each server; the guard adds noise "
-            "to the log-odds and rounds to one decimal.",
+            f"{N_CLIENTS} honest clients asked {findings.honest_queries} queries of each server; the guard adds "
+            "noise to the log-odds and rounds to one decimal.",
             f"The guard's journal knows {findings.journal_queries} queries of {findings.journal_accounts} "
             f"accounts; the copier's asked {findings.heaviest_account_queries} of them.",
             f"Copier: the better of two naive students, mean of {N_SEEDS} seeds (least-largest). Labels alone "
@@ -175,7 +175,7 @@ def _ask(addresses: Sequence[str], data: digits.Digits) -> list[_Served]:
 
 
 def _answers(client: httpx.Client, address: str, key: str, pixels: Features) -> Rows:
-    answer = client.post(address + server.ROUTE, json={"instances": pixels.tolist()},
+    answer = client.post(address + serving.ROUTE, json={"instances": pixels.tolist()},
                          headers={"authorization": f"Bearer {key}"})
     answer.raise_for_status()
     return np.array(answer.json()["predictions"])

@@ -11,8 +11,7 @@ from pydantic import BaseModel
 
 from counterclone import Guard
 from counterclone.demo import digits
-
-ROUTE = "/v1/models/digits:predict"
+from counterclone.demo.serving import ROUTE
 
 
 class Request(BaseModel):

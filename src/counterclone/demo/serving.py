@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from counterclone.errors import CountercloneError
+from counterclone.randomness import new_secret
 
+ROUTE = "/v1/models/digits:predict"
 START_SECONDS = 60.0
 
 
@@ -28,7 +31,8 @@ def serving(seed: int, config: Path | None = None) -> Iterator[str]:
         listener.set_inheritable(True)
         arguments = [str(listener.fileno()), str(seed), *([str(config)] if config else [])]
         process = subprocess.Popen(  # noqa: S603 (ourselves)
-            [sys.executable, "-m", "counterclone.demo.server", *arguments], pass_fds=[listener.fileno()])
+            [sys.executable, "-m", "counterclone.demo.server", *arguments], pass_fds=[listener.fileno()],
+            env={**os.environ, "COUNTERCLONE_SECRET": new_secret()})
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         _wait(address, process)

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 import jwt
 
-from counterclone.errors import Unauthenticated
+from counterclone.errors import ConfigError, Unauthenticated
 from counterclone.guard.keys import KeyRing
 from counterclone.queries import Account
 from counterclone.randomness import Prf
@@ -19,6 +19,7 @@ ID_BYTES = 8
 SHARED_BUCKETS = 65_536
 PREFIX_BITS = {4: 24, 6: 48}
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -117,10 +118,28 @@ class TokenClaim:
     is_vouched: ClassVar[bool] = True
 
     def __init__(self, key: str, algorithms: Sequence[str], claim: str, audience: str | None) -> None:
+        """Prepare to verify.
+
+        Args:
+            key: the secret or the public key.
+            algorithms: the admitted signatures.
+            claim: names the account.
+            audience: that tokens must name, None for any.
+
+        Raises:
+            ConfigError: an algorithm can't verify with this key.
+        """
         self._key = key
         self._algorithms = list(algorithms)
         self._claim = claim
         self._audience = audience
+        for algorithm in algorithms:
+            try:
+                jwt.get_algorithm_by_name(algorithm).prepare_key(key)
+            except (jwt.PyJWTError, ValueError, TypeError) as error:
+                raise ConfigError(f"the tokens' key doesn't fit {algorithm} ({str(error).partition('.')[0]}); "
+                                  "expected a secret for HS algorithms, a public key in PEM for the "
+                                  "others") from None
 
     def name(self, headers: Mapping[bytes, bytes], address: str) -> bytes:
         """The claim's value as a name.
@@ -132,7 +151,8 @@ class TokenClaim:
         if not token:
             raise Unauthenticated("no token; send one as `Authorization: Bearer <token>`")
         try:
-            claims = jwt.decode(token, self._key, algorithms=self._algorithms, audience=self._audience)
+            claims = jwt.decode(token, self._key, algorithms=self._algorithms, audience=self._audience,
+                                options={"verify_aud": self._audience is not None})
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"the token doesn't verify ({error}); get a new one") from None
         value = claims.get(self._claim)
@@ -217,20 +237,24 @@ def account_id(prf: Prf, name: str) -> str:
 
 def network(address: str) -> str:
     """The network of an address, /24 or /48; the address as it is where it is none."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parsed(address)
+    if parsed is None:
         return address
-    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-    return str(ipaddress.ip_network((mapped, PREFIX_BITS[mapped.version]), strict=False))
+    return str(ipaddress.ip_network((parsed, PREFIX_BITS[parsed.version]), strict=False))
 
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def _parsed(address: str) -> Address | None:
+    """An address, as IPv4 where a socket of both kinds mapped it into IPv6; None where it is none."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def _bearer(headers: Mapping[bytes, bytes]) -> bytes:

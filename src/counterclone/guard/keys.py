@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import logging
 import os
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from counterclone.errors import ConfigError
 from counterclone.randomness import Prf, new_id, new_secret
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "cc_live_"
 ID_BYTES = 4
@@ -35,7 +40,7 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyRing:
-    """The file of listed keys; a key made while the guard runs is known to it within a second.
+    """The file of listed keys; a key made or removed while the guard runs is so to it within a second.
 
     Args:
         path: the file, JSON, readable by its owner only.
@@ -52,7 +57,7 @@ class KeyRing:
         self._clock = clock
         self._checked = clock()
         self._version = _version(path)
-        self._by_hash = {record.hash: record for record in self._read()}
+        self._keep(self._read())
 
     @property
     def records(self) -> list[KeyRecord]:
@@ -64,24 +69,37 @@ class KeyRing:
 
         Returns:
             The key; it can't be shown again.
+
+        Raises:
+            ConfigError: the file can't be written.
         """
         key_id = PREFIX + new_id(ID_BYTES)
         body = f"{key_id}_{new_secret()}"
         key = body + _checksum(body)
         record = KeyRecord(id=key_id, name=name, created=time.time(), hash=self._hash(key))
-        self._write([*self._read(), record])
-        self._by_hash[record.hash] = record
+        try:
+            with _locked(self._path):
+                records = [*self._read(), record]
+                self._write(records)
+        except OSError as error:
+            raise ConfigError(f"{self._path}: {error.strerror}; keys can't be kept there, so none was made; make "
+                              "its folder writable or set [accounts] keys_file") from None
+        self._keep(records)
         return key
 
     def find(self, key: str) -> KeyRecord | None:
         """The record of a key, None where it isn't listed or was mistyped."""
         if not key.startswith(PREFIX) or _checksum(key[:-8]) != key[-8:]:
             return None
-        found = self._by_hash.get(self._hash(key))
-        if found is None and self._has_changed():
-            self._by_hash = {record.hash: record for record in self._read()}
-            found = self._by_hash.get(self._hash(key))
-        return found
+        if self._has_changed():
+            try:
+                self._keep(self._read())
+            except ConfigError as error:
+                logger.error("%s; the keys read before stay valid", error)
+        return self._by_hash.get(self._hash(key))
+
+    def _keep(self, records: list[KeyRecord]) -> None:
+        self._by_hash = {record.hash: record for record in records}
 
     def _has_changed(self) -> bool:
         now = self._clock()
@@ -99,18 +117,21 @@ class KeyRing:
             return msgspec.json.decode(self._path.read_bytes(), type=list[KeyRecord])
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:  # whatever msgspec says of a file that isn't ours
             raise ConfigError(f"{self._path}: {error}; expected a key file that `counterclone keys create` "
                               "made; restore it or move it away") from None
 
     def _write(self, records: list[KeyRecord]) -> None:
         partial = self._path.with_name(f"{self._path.name}.{new_id(4)}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(records)))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(records)))
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self._path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _checksum(body: str) -> str:
@@ -118,9 +139,21 @@ def _checksum(body: str) -> str:
     return f"{zlib.crc32(body.encode()):08x}"
 
 
-def _version(path: Path) -> tuple[int, int] | None:
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock beside a file: what two processes read and write back at once loses nothing."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    """What changes with every writing of a file, None where there is none."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

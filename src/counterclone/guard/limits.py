@@ -7,6 +7,7 @@ new, so it is forgotten without loss.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from counterclone.errors import LimitExceeded
 
 SWEPT_PER_ARRIVAL = 2
 """Entries looked at when a new account arrives; two keep the table no longer than the busy accounts."""
+SLACK = 1e-6
+"""Part of the period by which rounding may make the last of a burst look too early."""
 
 
 class MemoryStore:
@@ -37,7 +40,7 @@ class MemoryStore:
         """Take `costs` from `limits`, all or none.
 
         Raises:
-            LimitExceeded: one of them hasn't enough left; nothing was taken.
+            LimitExceeded: one of them hasn't enough left; nothing was taken. Of several, the longest wait.
         """
         now = self._clock()
         arrivals = self._arrivals.get(account)
@@ -45,22 +48,27 @@ class MemoryStore:
             arrivals = self._arrive(account, limits, now)
         else:
             self._arrivals.move_to_end(account)
-        taken = []
+        taken, refusals = [], []
         for arrival, limit, cost in zip(arrivals, limits, costs, strict=True):
             time_after = max(arrival, now) + cost * limit.seconds_per_unit
             wait = time_after - now - limit.period_seconds
-            if wait > 0.0:
-                raise _exceeded(limit, cost, wait)
+            if wait > SLACK * limit.period_seconds:
+                refusals.append(_exceeded(limit, cost, wait))
             taken.append(time_after)
+        if refusals:
+            raise max(refusals, key=_wait)
         arrivals[:] = taken
 
     def settle(self, account: str, limits: Sequence[Limit], costs: Sequence[float]) -> None:
         """Give back (negative) or take on top (positive) once the true cost is known; never refuses."""
+        now = self._clock()
         arrivals = self._arrivals.get(account)
         if arrivals is None:
-            arrivals = self._arrive(account, limits, self._clock())
+            arrivals = self._arrive(account, limits, now)
         for i, (limit, cost) in enumerate(zip(limits, costs, strict=True)):
-            arrivals[i] += cost * limit.seconds_per_unit
+            # A charge counts from now, so that it doesn't matter whether an idle account was forgotten.
+            since = max(arrivals[i], now) if cost > 0.0 else arrivals[i]
+            arrivals[i] = since + cost * limit.seconds_per_unit
 
     def _arrive(self, account: str, limits: Sequence[Limit], now: float) -> list[float]:
         """A new account; a look at the oldest ones, which go if nothing of theirs is left to refill."""
@@ -80,6 +88,10 @@ def _exceeded(limit: Limit, cost: float, wait: float) -> LimitExceeded:
     message = (f"over {limit.name} ({limit.amount:g} {limit.unit}); wait {wait:.1f} seconds, or ask the "
                "API's owner for more")
     return _refusal(message, limit, wait)
+
+
+def _wait(refusal: LimitExceeded) -> float:
+    return math.inf if refusal.retry_after_seconds is None else refusal.retry_after_seconds
 
 
 def _refusal(message: str, limit: Limit, wait: float | None) -> LimitExceeded:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -47,26 +48,9 @@ class Histogram:
         return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum)
 
 
-class Note(NamedTuple):
-    """What the metrics keep of one request.
-
-    Attributes:
-        dialect: that read it.
-        decision: what became of it.
-        status: the HTTP status that the caller got.
-        queries: rows that were admitted.
-        bits: upper bound on the bits that were released.
-        overhead_seconds: the guard's own time.
-        upstream_seconds: the app's time, None where it wasn't asked.
-    """
-
-    dialect: str
-    decision: str
-    status: int
-    queries: int
-    bits: float
-    overhead_seconds: float
-    upstream_seconds: float | None
+Note = tuple[str, str, int, int, float, float, float | None]
+"""What the metrics keep of one request: the dialect that read it; what became of it; the HTTP status; rows that
+were admitted; the bound on the bits released; seconds of the guard's own; seconds of the app's, or None."""
 
 
 class Metrics:
@@ -85,8 +69,9 @@ class Metrics:
         self._bits_read_later: deque[float] = deque()
         self._overhead = Histogram(OVERHEAD_BUCKETS)
         self._upstream = Histogram(UPSTREAM_BUCKETS)
+        self._counting = threading.Lock()  # prometheus-client's own server scrapes in a thread
 
-    def note(self, note: Note) -> None:
+    def note(self, *note: *Note) -> None:
         """Keep what became of one request."""
         self._notes.append(note)
         if len(self._notes) >= NOTES_KEPT:
@@ -106,7 +91,8 @@ class Metrics:
         yield requests
         yield CounterMetricFamily("counterclone_queries", "Rows in requests that were admitted.",
                                   value=self._queries)
-        yield CounterMetricFamily("counterclone_leaked_bits", "Upper bound on the bits released.", value=self._bits)
+        yield CounterMetricFamily("counterclone_leaked_bits", "Upper bound on the bits released.",
+                                  value=self._bits)
         yield GaugeMetricFamily("counterclone_inflight_requests", "Requests under way.", value=self.in_flight)
         yield self._overhead.family("counterclone_overhead_seconds", "The guard's own time in a request.")
         yield self._upstream.family("counterclone_upstream_seconds", "The model server's time in a request.")
@@ -117,16 +103,17 @@ class Metrics:
                                   value=sum(journal.dropped for journal in journals))
 
     def _count(self) -> None:
-        notes, self._notes = self._notes, []
-        while self._bits_read_later:
-            self._bits += self._bits_read_later.popleft()
-        for note in notes:
-            self._requests[note.dialect, note.decision, f"{note.status // 100}xx"] += 1
-            self._queries += note.queries
-            self._bits += note.bits
-            self._overhead.observe(note.overhead_seconds)
-            if note.upstream_seconds is not None:
-                self._upstream.observe(note.upstream_seconds)
+        with self._counting:
+            notes, self._notes = self._notes, []
+            while self._bits_read_later:
+                self._bits += self._bits_read_later.popleft()
+            for dialect, decision, status, queries, bits, overhead_seconds, upstream_seconds in notes:
+                self._requests[dialect, decision, f"{status // 100}xx"] += 1
+                self._queries += queries
+                self._bits += bits
+                self._overhead.observe(overhead_seconds)
+                if upstream_seconds is not None:
+                    self._upstream.observe(upstream_seconds)
 
 
 _by_registry: weakref.WeakKeyDictionary[CollectorRegistry, Metrics] = weakref.WeakKeyDictionary()

@@ -48,7 +48,6 @@ class Options:
         store: where limits are counted.
         total_limits: limits on all accounts together.
         noise: the PRF of a model's epoch.
-        digests: keys the digests of queries in the journal.
         journal: where exchanges go, None for nowhere.
         metrics: what is counted.
         scores: the output that holds probabilities, "" to find it.
@@ -56,7 +55,6 @@ class Options:
         enforce: False decides, counts and journals, and changes nothing (shadow mode).
         blocks_unknown: whether what can't be read is blocked rather than passed unscanned.
         blocks_uncleaned: whether an answer that can't be cleaned is a 502 rather than passed.
-        keeps_payloads: whether the journal keeps queries and answers.
         limit_body_bytes: the largest request body.
         clock: seconds since 1970.
     """
@@ -68,7 +66,6 @@ class Options:
     store: LimitStore
     total_limits: Sequence[Limit] = ()
     noise: Callable[[str], Prf]
-    digests: Prf
     journal: JournalWriter | None
     metrics: Metrics
     scores: str = ""
@@ -76,7 +73,6 @@ class Options:
     enforce: bool = True
     blocks_unknown: bool = True
     blocks_uncleaned: bool = True
-    keeps_payloads: bool = False
     limit_body_bytes: int = 10_000_000
     clock: Callable[[], float] = time.time
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from counterclone.answers import Answer, Context, Output, Rows, full_bits
+from counterclone.answers import SUM_TOLERANCE, Answer, Context, Output, Rows, full_bits
 from counterclone.budgets import Limit
 from counterclone.errors import AnswerError
 from counterclone.protocols import Policy
 from counterclone.queries import Query
 from counterclone.randomness import Prf
+
+MODELS_KEPT = 1024
 
 
 class Terms:
@@ -40,6 +41,8 @@ class Terms:
 
     def costs(self, queries: int, bits: float) -> list[float]:
         """What a request takes from each limit."""
+        if not self.meters_bits:
+            return [queries] * len(self.limits)
         return [bits if limit.unit == "bits" else queries for limit in self.limits]
 
     def answer_bits(self, answer: Answer) -> float:
@@ -53,6 +56,8 @@ class Terms:
 
     def expect(self, model: str, bits: float) -> None:
         """Remember what an answer of a model released for one query."""
+        if model not in self._expected and len(self._expected) >= MODELS_KEPT:  # callers may make up names
+            del self._expected[next(iter(self._expected))]
         self._expected[model] = bits
 
     def release(self, answer: Answer, query: Query, noise: Prf) -> dict[str, Rows]:
@@ -68,7 +73,7 @@ class Terms:
         rows = output.rows
         for policy in self.policies:
             rows = _applied(policy, context, rows)
-        if rows.shape != output.rows.shape or not math.isfinite(np.add.reduce(rows, axis=None)):
+        if rows.shape != output.rows.shape or not _are_probabilities(rows):
             raise AnswerError(f"the policies made rows of output '{name}' that aren't probabilities; "
                               "report it to the policy's author")
         return rows
@@ -81,10 +86,16 @@ def _applied(policy: Policy, context: Context, rows: Rows) -> Rows:
     try:
         release = policy.start(context)
         fed, held = release.feed(rows), release.finish()
+        return np.asarray(fed, np.float64) if held is None else np.concatenate([fed, held])
     except Exception as error:  # whatever a plug-in raises, the answer isn't clean
         raise AnswerError(f"policy {type(policy).__name__} failed ({type(error).__name__}: {error}); report "
                           "it to its author") from error
-    return fed if held is None else np.concatenate([fed, held])
+
+
+def _are_probabilities(rows: Rows) -> bool:
+    if not np.minimum.reduce(rows, axis=None, initial=0.0) >= 0.0:  # as it stands, NaN isn't either
+        return False
+    return all(abs(total - 1.0) <= SUM_TOLERANCE for total in np.add.reduce(rows, axis=1).tolist())
 
 
 UNGUARDED = Terms((), ())

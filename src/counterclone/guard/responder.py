@@ -24,10 +24,11 @@ from counterclone.errors import (
 )
 from counterclone.guard import asgi
 from counterclone.guard.admission import Admission
-from counterclone.guard.metrics import Note
 from counterclone.guard.options import Options
+from counterclone.guard.recording import Reading, Record
 from counterclone.guard.release import UNGUARDED
-from counterclone.journal import Exchange, Reading
+from counterclone.protocols import Dialect
+from counterclone.queries import Query
 from counterclone.randomness import new_request_id
 
 logger = logging.getLogger(__name__)
@@ -80,8 +81,8 @@ class Responder:
         finally:
             metrics.in_flight -= 1
             query = self._admission.query
-            metrics.note(Note(self._admission.route.kind, self._decision, self._status,
-                              query.n_rows if query else 0, self._bits, self._overhead, self._upstream))
+            metrics.note(self._admission.route.kind, self._decision, self._status,
+                         query.n_rows if query else 0, self._bits, self._overhead, self._upstream)
 
     # On the way in.
 
@@ -112,7 +113,8 @@ class Responder:
     async def _read_body(self) -> bytes | None:
         """The whole body; None where the client went away."""
         limit = self._options.limit_body_bytes
-        chunks, size = [], 0
+        chunks: list[bytes] = []
+        size = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -237,7 +239,7 @@ class Responder:
         assert query is not None  # `_on_start` held the answer back
         assert dialect is not None  # since a query was read
         if options.journal is not None and not terms.policies and not terms.meters_bits:
-            self._end(partial(self._read_later, body), is_used=True)
+            self._end(partial(_read_later, options, dialect, query, body), is_used=True)
             return body
         answer = self._read(body)
         if answer is None:
@@ -277,15 +279,6 @@ class Responder:
             return None
         return answer
 
-    def _read_later(self, body: bytes) -> Reading:
-        """What the journal keeps of an answer that nothing had to be done to."""
-        answer = self._read(body)
-        if answer is None:
-            return _NOTHING
-        bits = UNGUARDED.answer_bits(answer)
-        self._options.metrics.note_bits(bits * len(answer))
-        return Reading(answer.rows, bits)
-
     def _end(self, reading: Reading | Callable[[], Reading], *, is_used: bool) -> None:
         """Settle the limits and journal the exchange."""
         self._is_done = True
@@ -295,9 +288,9 @@ class Responder:
         admission.settle(self._bits, is_used=is_used)
         journal = self._options.journal
         if journal is not None:
-            account, kind = admission.account, admission.route.kind
-            journal.append(Exchange(self._options.clock(), account.id, account.account_class, kind, self._decision,
-                                    self._status, query, reading))
+            account, size = admission.account, len(self._body) + sum(map(len, self._chunks))
+            journal.append(Record(self._options.clock(), account.id, account.account_class, admission.route.kind,
+                                  self._decision, self._status, size, query, reading))
 
     def _headers(self, start: asgi.Message) -> asgi.Headers:
         headers = list(start["headers"])
@@ -315,6 +308,17 @@ class Responder:
             (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)),
             (b"x-request-id", self._request_id), *headers]})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _read_later(options: Options, dialect: Dialect, query: Query, body: bytes) -> Reading:
+    """What the journal keeps of an answer that nothing had to be done to."""
+    try:
+        answer = dialect.read_answer(body, query.n_rows, options.scores)
+    except AnswerError:
+        return _NOTHING
+    bits = UNGUARDED.answer_bits(answer)
+    options.metrics.note_bits(bits * query.n_rows)
+    return Reading(answer.rows, bits)
 
 
 def _limit_headers(error: LimitExceeded) -> asgi.Headers:

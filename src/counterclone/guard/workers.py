@@ -29,17 +29,14 @@ class WorkerSlot:
         for number in range(workers):
             slot = path.with_name(f"{path.name}.{number}")
             try:
-                descriptor = os.open(slot, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._descriptor = _lock(slot)
+            except BlockingIOError:
+                continue
             except OSError as error:
                 logger.warning("%s: %s; other processes that guard with this file can't be seen, and each "
                                "would admit every limit in full", slot, error.strerror)
                 return
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                continue
-            self.number, self._descriptor = number, descriptor
+            self.number = number
             return
         raise ConfigError(f"{workers} process(es) guard with this file already and limits are counted in each, "
                           f"so one more would exceed them; set [guard] workers to the number of processes")
@@ -52,3 +49,18 @@ class WorkerSlot:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _lock(path: Path) -> int:
+    """The descriptor of a lock file, locked.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from counterclone.journal.events import FORMAT_VERSION, SCHEMA, Exchange, Reading, to_batch, vectors
+from counterclone.journal.events import FORMAT_VERSION, SCHEMA, Exchange, to_batch, vectors
 from counterclone.journal.folder import JournalFolder
 from counterclone.journal.lines import Line, LineAnswer, LineQuery, Lines, read_lines
+from counterclone.journal.waiting import Block
 from counterclone.journal.writer import JournalWriter
 
 __all__ = [
     "FORMAT_VERSION",
     "SCHEMA",
+    "Block",
     "Exchange",
     "JournalFolder",
     "JournalWriter",
-    "Reading",
     "Line",
     "LineAnswer",
     "LineQuery",

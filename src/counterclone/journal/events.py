@@ -97,6 +97,14 @@ class Exchange(msgspec.Struct, frozen=True, gc=False, eq=False):
         """Rows of the query."""
         return len(self.digests)
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of features, texts and payloads."""
+        size = 0 if self.features is None else self.features.nbytes
+        if self.texts is None and self.payloads is None:
+            return size
+        return size + sum(map(len, chain(self.texts or (), self.payloads or ())))
+
 
 def to_batch(blocks: Sequence[Exchange]) -> pa.RecordBatch:
     """The rows of many exchanges as one batch of `SCHEMA`, vectors encoded.
@@ -237,14 +245,3 @@ def _numbers(chunk: pa.FixedSizeBinaryArray) -> Vectors:
         numbers[chunk.is_null().to_numpy(zero_copy_only=False)] = math.nan
     return numbers
 
-
-class Reading(NamedTuple):
-    """What was read of an answer.
-
-    Attributes:
-        rows: the target's probabilities before any policy, (rows, classes), None where there are none.
-        bits: upper bound on the bits released for each query.
-    """
-
-    rows: NDArray[np.float64] | None
-    bits: float

@@ -14,14 +14,17 @@ import threading
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from counterclone.journal.archive import Recovery, recover, retain
-from counterclone.journal.events import LAST_TIME, Exchange, to_batch
+from counterclone.journal.events import LAST_TIME, to_batch
 from counterclone.journal.rotation import BATCH_ROWS, Rotation
 from counterclone.journal.segments import HOUR, check_worker
-from counterclone.journal.waiting import Waiting
+from counterclone.journal.waiting import Block, Waiting
 
 WAKE_ROWS = 256
 FLUSH_SECONDS = 0.8
@@ -48,6 +51,7 @@ class JournalWriter:
     """
 
     def __init__(self, folder: Path | str, worker: str, *, retention_days: float = 0, retention_bytes: int = 0,
+                 encode: Callable[[Sequence[Any]], pa.RecordBatch] = to_batch,
                  clock: Callable[[], float] = time.time) -> None:
         """Start the thread; the folder is made when the first row is written.
 
@@ -56,6 +60,9 @@ class JournalWriter:
             worker: this process's name: letters, digits and `._-`.
             retention_days: days that exchanges are kept, 0 for ever.
             retention_bytes: bytes of archived files after which the oldest go, 0 for no bound.
+            encode: what is appended to rows of `SCHEMA`; called in the thread, so that a request's path needn't.
+                Where the disk refuses, or one of many can't be encoded, it is called again for the same
+                exchanges: it must change nothing else.
             clock: the time, in seconds since 1970.
 
         Raises:
@@ -66,6 +73,7 @@ class JournalWriter:
         self._worker = worker
         self._retention_days = retention_days
         self._retention_bytes = retention_bytes
+        self._encode = encode
         self._clock = clock
         self._is_closed = False
         self._reset()
@@ -91,7 +99,7 @@ class JournalWriter:
         self._archive_at = self._clean_at = 0.0
         self._log_at = 0.0
 
-    def append(self, exchange: Exchange) -> None:
+    def append(self, exchange: Block) -> None:
         """Add one request's rows; from one thread, and it never waits."""
         if self._thread is None and not self._is_started():
             self._count_dropped(exchange.n_rows)
@@ -146,9 +154,9 @@ class JournalWriter:
 
     def _drain(self) -> bool:
         """Write what waits now; False where the disk refuses, and then the rest goes on waiting."""
-        n_rows = self._waiting.n_rows  # not those that come meanwhile, so that this ends
-        while n_rows > 0 and (blocks := self._waiting.take(BATCH_ROWS, TAKE_BYTES)):
-            n_rows -= sum(block.n_rows for block in blocks)
+        n_blocks = len(self._waiting)  # not those that come meanwhile, so that this ends
+        while n_blocks > 0 and (blocks := self._waiting.take(BATCH_ROWS, TAKE_BYTES)):
+            n_blocks -= len(blocks)
             hours = _by_hour(blocks)
             try:
                 for hour in list(hours):
@@ -162,22 +170,22 @@ class JournalWriter:
         self.last_error = self._tidy_error
         return True
 
-    def _store(self, hour: int, blocks: list[Exchange]) -> None:
+    def _store(self, hour: int, blocks: list[Block]) -> None:
         """Write exchanges of one hour; those that can't be rows leave `blocks`."""
         try:
-            batch = to_batch(blocks)
+            batch = self._encode(blocks)
         except Exception:  # an exchange that can't be written must not keep the others back
             spoiled = [block for block in blocks if not self._is_writable(block)]
             self._count_dropped(self._waiting.settle(spoiled))
             blocks[:] = [block for block in blocks if not any(block is bad for bad in spoiled)]
-            batch = to_batch(blocks)
+            batch = self._encode(blocks)
         if batch.num_rows:
             self._rotation.write(hour, batch)
         self.flushed += self._waiting.settle(blocks)
 
-    def _is_writable(self, block: Exchange) -> bool:
+    def _is_writable(self, block: Block) -> bool:
         try:
-            to_batch([block])
+            self._encode([block])
         except Exception as error:
             self._log("exchange not journalled: %s", error)
             return False
@@ -230,12 +238,12 @@ class JournalWriter:
         self._reset()
 
 
-def _by_hour(blocks: list[Exchange]) -> dict[int, list[Exchange]]:
+def _by_hour(blocks: list[Block]) -> dict[int, list[Block]]:
     """Exchanges by the second at which their hour starts."""
     times = [block.time for block in blocks]
     if (hour := _hour(min(times))) == _hour(max(times)):
         return {hour: blocks}
-    hours: defaultdict[int, list[Exchange]] = defaultdict(list)
+    hours: defaultdict[int, list[Block]] = defaultdict(list)
     for block in blocks:
         hours[_hour(block.time)].append(block)
     return hours
