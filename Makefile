@@ -37,7 +37,7 @@ check: venv
 	$(BIN)/lint-imports
 
 calibrate: venv
-	$(BIN)/python -m pytest -m calibration
+	$(BIN)/python -m benchmarks.calibrate
 
 bench: venv
 	$(BIN)/python -m benchmarks

@@ -1,7 +1,7 @@
-"""What the journal costs: CPU and bytes for each exchange, through a real writer onto a real disk.
+"""What the journal costs: CPU and bytes for each exchange, from the guard's record to the archived file.
 
-Every exchange is one row with 64 random features, which don't compress; accounts are 500, Zipf. CPU is the
-whole process's, the writer's thread and the archiving included, less the cost of making the input.
+Every exchange is one row with 64 random features, which don't compress, and ten scores; accounts are 500, Zipf.
+CPU is the whole process's, the writer's thread and the archiving included, less that of making the input.
 """
 
 from __future__ import annotations
@@ -9,87 +9,73 @@ from __future__ import annotations
 import resource
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from counterclone.journal import Exchange, JournalWriter
+from benchmarks import results
+from counterclone.guard.recording import Reading, Record, Recorder
+from counterclone.journal import JournalWriter
 from counterclone.journal.archive import archived_files
-from counterclone.randomness import generator
+from counterclone.queries import Query
+from counterclone.randomness import Prf, generator
 
-N_EVENTS = 200_000
-N_ACCOUNTS = 500
+N_EVENTS, N_ACCOUNTS, N_CLASSES, N_FEATURES = 200_000, 500, 10, 64
 ROUNDS = 5
 PAUSE_EVENTS = 4096
 """Input comes faster than from any server; without pauses the buffer would drop it."""
-LIMIT_CPU_US = 5.0
-LIMIT_BYTES = 150.0
+AT_MOST_CPU_US, AT_MOST_BYTES = 5.0, 150.0
 
 
-def exchanges() -> Iterator[Exchange]:
-    """The input, over an hour and a bit."""
-    rng = generator(0, "journal")
+def run() -> results.Result:
+    rounds = [one_round(seed) for seed in range(ROUNDS)]
+    cpu, size = ([each[part] for each in rounds] for part in (0, 1))
+    return results.Result("journal", [
+        {"what": "CPU us an exchange", "median": round(statistics.median(cpu), 2), "low": round(min(cpu), 2),
+         "high": round(max(cpu), 2), "at_most": AT_MOST_CPU_US},
+        {"what": "bytes an exchange", "median": round(statistics.median(size), 1), "low": round(min(size), 1),
+         "high": round(max(size), 1), "at_most": AT_MOST_BYTES}])
+
+
+def one_round(seed: int) -> tuple[float, float]:
+    """CPU microseconds and bytes for each exchange."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recorder = Recorder(Prf.from_secret("benchmark"), keeps_payloads=False)
+        writer = JournalWriter(folder, "bench", encode=recorder.encode)
+        making = cpu_seconds(lambda: make(seed, lambda record: None, lambda: None))
+        total = cpu_seconds(lambda: (make(seed, writer.append, writer.flush), writer.close()))
+        if (writer.flushed, writer.dropped) != (N_EVENTS, 0):
+            raise RuntimeError(f"the writer flushed {writer.flushed} and dropped {writer.dropped}")
+        size = sum(path.stat().st_size for path in archived_files(folder))
+    return (total - making) / N_EVENTS * 1e6, size / N_EVENTS
+
+
+def make(seed: int, append: Callable[[Record], object], flush: Callable[[], object]) -> None:
+    """The input, over an hour and a bit, as the guard makes it: values as parsed from JSON."""
+    rng = generator(seed, "journal")
     accounts = [rng.bytes(8).hex() for _ in range(N_ACCOUNTS)]
-    callers = np.minimum(rng.zipf(1.3, N_EVENTS), N_ACCOUNTS) - 1
-    features = rng.standard_normal((N_EVENTS, 1, 64))
-    digests = rng.integers(0, 2**64, N_EVENTS, dtype=np.uint64).tolist()
-    labels = rng.integers(0, 10, (N_EVENTS, 1))
-    margins = rng.random((N_EVENTS, 1))
-    for i, caller in enumerate(callers.tolist()):
-        yield Exchange(
-            time=1_764_000_000.0 + 0.02 * i, account=accounts[caller], account_class="", dialect="oip",
-            model="credit", decision="served", status=200, digests=(digests[i],), labels=labels[i],
-            margins=margins[i], n_classes=10, bits=59.8, features=features[i])
+    number = 0
+    while number < N_EVENTS:
+        callers = np.minimum(rng.zipf(1.3, PAUSE_EVENTS), N_ACCOUNTS) - 1
+        features = rng.standard_normal((PAUSE_EVENTS, 1, N_FEATURES)).tolist()
+        scores = rng.dirichlet(np.ones(N_CLASSES), (PAUSE_EVENTS, 1))
+        for caller, values, rows in zip(callers.tolist(), features, scores, strict=True):
+            if number == N_EVENTS:
+                break
+            append(Record(1_764_000_000.0 + 0.02 * number, accounts[caller], "", "predict", "served", 200, 1500,
+                          Query(values), Reading(rows, 59.8)))
+            number += 1
+        flush()
 
 
-def run() -> dict[str, Any]:
-    """Median CPU and bytes for each exchange over the rounds."""
-    rounds = [_round() for _ in range(ROUNDS)]
-    cpu_us = statistics.median(cpu for cpu, _ in rounds)
-    n_bytes = statistics.median(size for _, size in rounds)
-    return {"name": "journal", "rows": [
-        {"what": "CPU us an exchange", "value": round(cpu_us, 2), "limit": LIMIT_CPU_US},
-        {"what": "bytes an exchange", "value": round(n_bytes, 1), "limit": LIMIT_BYTES},
-    ]}
-
-
-def _round() -> tuple[float, float]:
-    def only_make() -> None:
-        for _ in exchanges():
-            pass
-
-    def make_and_write() -> None:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            writer = JournalWriter(folder, "bench")
-            for i, exchange in enumerate(exchanges()):
-                writer.append(exchange)
-                if i % PAUSE_EVENTS == 0:
-                    writer.flush()
-            writer.close()
-            if (writer.flushed, writer.dropped) != (N_EVENTS, 0):
-                raise RuntimeError(f"the writer flushed {writer.flushed} and dropped {writer.dropped}")
-            sizes.append(sum(path.stat().st_size for path in archived_files(folder)) / N_EVENTS)
-
-    sizes: list[float] = []
-    making = _cpu_seconds(only_make)
-    return (_cpu_seconds(make_and_write) - making) / N_EVENTS * 1e6, sizes[0]
-
-
-def _cpu_seconds(work: Callable[[], None]) -> float:
+def cpu_seconds(do: Callable[[], object]) -> float:
     before = resource.getrusage(resource.RUSAGE_SELF)
-    work()
+    do()
     after = resource.getrusage(resource.RUSAGE_SELF)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def main() -> None:
-    """Print the table."""
-    for row in run()["rows"]:
-        print(f"{row['what']:<20} {row['value']:>8} (limit {row['limit']:g})")
-
-
 if __name__ == "__main__":
-    main()
+    results.show(run())

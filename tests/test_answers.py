@@ -16,7 +16,6 @@ from counterclone.answers import (
     find_outputs,
     full_bits,
     is_finite,
-    is_simplex,
     keep_top,
     largest,
     log2_choose,
@@ -76,8 +75,8 @@ def test_the_tolerance_is_the_callers() -> None:
     (np.array([1.0]), False),
     (np.empty((0, 2)), False),
 ], ids=["yes", "nearly", "sum", "negative", "nan", "infinite", "overflow", "one axis", "none"])
-def test_a_simplex_is_told(rows: Rows, expected: bool) -> None:
-    assert is_simplex(rows) is expected
+def test_probabilities_are_found(rows: Rows, expected: bool) -> None:
+    assert bool(find_outputs({"p": rows}, 1, "")) is expected
 
 
 @pytest.mark.parametrize(("number", "expected"), [(1.0, True), (1e308, True), (np.nan, False), (np.inf, False)])

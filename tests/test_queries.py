@@ -142,7 +142,9 @@ def test_values_count_down_to_the_deepest_level() -> None:
     ([2**63], [[2.0**63]]),
     ([[], []], [[], []]),
     ([], []),
-], ids=["table", "column", "images", "tuples", "unsigned", "no columns", "no rows"])
+    ([True, False], [[1.0], [0.0]]),
+    ([[1.5, True]], [[1.5, 1.0]]),
+], ids=["table", "column", "images", "tuples", "unsigned", "no columns", "no rows", "bool", "bool among numbers"])
 def test_rows_of_numbers_become_features(values: list[object], features: list[list[float]]) -> None:
     found = Query(values).features
     assert found is not None
@@ -151,8 +153,8 @@ def test_rows_of_numbers_become_features(values: list[object], features: list[li
 
 
 @pytest.mark.parametrize("values", [
-    ["a"], [[1, "a"]], [[1, None]], [True], [[1.5, True]], [[1, 2], [3]], [[1], 2], [{"a": 1}], [10**400],
-], ids=["text", "mixed", "null", "bool", "bool among numbers", "ragged", "uneven", "object", "huge"])
+    ["a"], [[1, "a"]], [[1, None]], [[1, 2], [3]], [[1], 2], [{"a": 1}], [10**400], [[10**400]],
+], ids=["text", "mixed", "null", "ragged", "uneven", "object", "huge", "huge in a row"])
 def test_other_rows_have_no_features(values: list[object]) -> None:
     assert Query(values).features is None
     assert len(Query(values).cells) == len(values)

@@ -154,7 +154,8 @@ def _likely_output(array: NDArray[np.float64], n_queries: int) -> Output | None:
     rows = array if array.ndim == 2 or not array.size else array.reshape(-1, array.shape[-1])
     if rows.ndim != 2 or not rows.size or rows.shape[1] < 2 or len(rows) % n_queries:
         return None
-    totals = np.add.reduce(rows, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        totals = np.add.reduce(rows, axis=1)
     sums = totals.tolist()
     least, most = min(sums), max(sums)
     if not (least >= 1.0 - SUM_TOLERANCE and most <= 1.0 + SUM_TOLERANCE):  # as it stands, NaN is out too

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ def common(command: Command) -> Command:
     def wrapped(*args: Any, debug: bool, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except CountercloneError as error:
+        except BrokenPipeError:  # who read our output has had enough
+            raise
+        except (CountercloneError, OSError) as error:
             if debug:
-                raise
-            click.echo(f"counterclone: {error}", err=True)
+                traceback.print_exc()
+            for line in str(error).splitlines():
+                click.echo(f"counterclone: {line}", err=True)
             sys.exit(EXIT_USAGE)
 
     return wrapped

@@ -25,7 +25,6 @@ from counterclone.guard.identity import (
     Identity,
     KeyTable,
     ListedKeys,
-    Network,
     OpenKeys,
     ProxyHeader,
     Source,
@@ -42,7 +41,7 @@ from counterclone.guard.release import Terms
 from counterclone.guard.workers import WorkerSlot
 from counterclone.journal import JournalWriter
 from counterclone.protocols import Dialect, Policy, Rule
-from counterclone.randomness import Prf, new_secret
+from counterclone.randomness import KEY_BYTES, Prf, new_id, new_secret
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,11 @@ class Guard:
         registry = registry or prometheus_client.REGISTRY
         self.config = load(path)
         self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
-        self._options = options(self.config, path.parent, registry, worker=self._slot.number)
+        try:
+            self._options = options(self.config, path.parent, registry, worker=self._slot.number)
+        except ConfigError:
+            self._slot.close()  # else it's taken for as long as somebody looks at the error
+            raise
         self._middleware = Middleware(app, self._options)
         self.admin = Admin(registry, self.troubles)
 
@@ -123,9 +126,7 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         terms=terms(config),
         rules=rules(config.guard.rule),
         store=MemoryStore(),
-        total_limits=_limits(config, {
-            "limit_total_queries_per_minute": config.guard.limit_total_queries_per_minute,
-            "limit_total_queries_per_day": config.guard.limit_total_queries_per_day}),
+        total_limits=_total_limits(config),
         noise=_noise(root.subkey("noise"), config.target.epoch),
         journal=journal,
         metrics=metrics,
@@ -142,12 +143,17 @@ def check(config: Config) -> None:
     """What can be checked of a configuration without its secrets.
 
     Raises:
-        ConfigError: settings that can't work together.
+        ConfigError: settings that can't work together, a line for each.
     """
-    terms(config)
-    rules(config.guard.rule)
-    dialects(config.target.dialect)
-    _networks(config.accounts)
+    problems: list[str] = []
+    for part in (lambda: terms(config), lambda: _total_limits(config),
+                 lambda: _classes(config.accounts, Prf(bytes(KEY_BYTES)))):
+        try:
+            part()
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
 
 
 def root_key(config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> Prf:
@@ -160,45 +166,41 @@ def root_key(config: Config, folder: Path, environ: Mapping[str, str] = os.envir
         return Prf.from_secret(secret)
     path = folder / KEY_FILE
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return Prf.from_secret(_read_key(path))
+        if not path.exists() and _made_key(path):
+            logger.warning("%s isn't set: made %s. Keep it: without it accounts get other names and noise is "
+                           "drawn anew", config.accounts.secret_env, path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; set the variable {config.accounts.secret_env}, or let "
                           "the key file be made there") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secret := new_secret())
-    logger.warning("%s isn't set: made %s. Keep it: without it accounts get other names and noise is drawn "
-                   "anew", config.accounts.secret_env, path)
-    return Prf.from_secret(secret)
+    return Prf.from_secret(_read_key(path))
 
 
-def key_ring(config: Config, folder: Path) -> KeyRing:
+def key_ring(config: Config, folder: Path, root: Prf | None = None) -> KeyRing:
     """The listed keys of a configuration.
+
+    Args:
+        config: the checked file.
+        folder: the file's folder.
+        root: the root key where it is known already.
 
     Raises:
         ConfigError: the key file, or the secret, can't be read.
     """
-    return KeyRing(folder / config.accounts.keys_file, root_key(config, folder).subkey("keys"))
+    root = root or root_key(config, folder)
+    return KeyRing(folder / config.accounts.keys_file, root.subkey("keys"))
 
 
 def identity(config: Config, folder: Path, root: Prf) -> Identity:
     """How callers are told apart.
 
     Raises:
-        ConfigError: an account in two classes, a class named twice, or a network or key that can't be read.
+        ConfigError: an account in two classes, a class named twice, or a key that can't be read.
     """
     accounts, names = config.accounts, root.subkey("accounts")
-    classes: dict[str, str] = {}
-    for group in accounts.class_:
-        for name in group.accounts:
-            account = account_id(names, name)
-            if classes.setdefault(account, group.name) != group.name:
-                raise ConfigError(f"[[accounts.class]]: '{name}' is in '{classes[account]}' and in "
-                                  f"'{group.name}'; leave it in one")
+    classes = _classes(accounts, names)
     day_limits = any(limit.period_seconds >= DAY for each in terms(config).values() for limit in each.limits)
     table = KeyTable(accounts.open_keys_max, DAY if day_limits else IDLE_SECONDS)
-    return Identity(_source(accounts, lambda: key_ring(config, folder)), names, classes, table)
+    return Identity(_source(accounts, lambda: key_ring(config, folder, root)), names, classes, table)
 
 
 def terms(config: Config) -> dict[str, Terms]:
@@ -266,23 +268,31 @@ def _noise(key: Prf, epoch: str) -> Callable[[str], Prf]:
     return of_model
 
 
+def _classes(accounts: AccountsConfig, names: Prf) -> dict[str, str]:
+    """The class of each account that is in one; an account's name may be a key, so no message has it."""
+    classes: dict[str, str] = {}
+    for group in accounts.class_:
+        for number, name in enumerate(group.accounts, start=1):
+            other = classes.setdefault(account_id(names, name), group.name)
+            if other != group.name:
+                raise ConfigError(f"[[accounts.class]]: account {number} of '{group.name}' is in '{other}' too; "
+                                  "leave it in one")
+    return classes
+
+
 def _source(accounts: AccountsConfig, ring: Callable[[], KeyRing]) -> Source:
     if accounts.source == "header":
-        return ProxyHeader(accounts.header, _networks(accounts))
+        return ProxyHeader(accounts.header, [ipaddress.ip_network(text) for text in accounts.trusted_proxies])
     if accounts.source == "jwt":
         key = os.environ.get(accounts.jwt_key_env)
         if not key:
             raise ConfigError(f"[accounts] jwt_key_env: the variable {accounts.jwt_key_env} isn't set; put the "
                               "tokens' secret or public key in it")
-        return TokenClaim(key, accounts.jwt_algorithms, accounts.jwt_claim, accounts.jwt_audience or None)
+        try:
+            return TokenClaim(key, accounts.jwt_algorithms, accounts.jwt_claim, accounts.jwt_audience or None)
+        except ConfigError as error:
+            raise ConfigError(f"[accounts] jwt_key_env: {error}") from None
     return ListedKeys(ring()) if accounts.api_keys == "listed" else OpenKeys()
-
-
-def _networks(accounts: AccountsConfig) -> list[Network]:
-    try:
-        return [ipaddress.ip_network(network) for network in accounts.trusted_proxies]
-    except ValueError as error:
-        raise ConfigError(f"[accounts] trusted_proxies: {error}; write networks such as 10.0.0.0/8") from None
 
 
 def _account_limits(config: Config, group: AccountClass | None) -> tuple[Limit, ...]:
@@ -291,21 +301,49 @@ def _account_limits(config: Config, group: AccountClass | None) -> tuple[Limit, 
     for name in names:
         own = getattr(group, name, UNSET)
         amounts[name] = getattr(config.guard, name) if own is UNSET else own
-    return _limits(config, amounts)
+    where = f"[[accounts.class]] '{group.name}'" if group else "[guard]"
+    return _limits(config, amounts, where)
 
 
-def _limits(config: Config, amounts: Mapping[str, int]) -> tuple[Limit, ...]:
+def _total_limits(config: Config) -> tuple[Limit, ...]:
+    return _limits(config, {
+        "limit_total_queries_per_minute": config.guard.limit_total_queries_per_minute,
+        "limit_total_queries_per_day": config.guard.limit_total_queries_per_day}, "[guard]")
+
+
+def _limits(config: Config, amounts: Mapping[str, int], where: str) -> tuple[Limit, ...]:
     """The limits that are set, each worker's part of them."""
     workers = config.guard.workers
     limits = []
     for name, amount in amounts.items():
         if 0 < amount < workers:
-            raise ConfigError(f"{name} = {amount} can't be split between {workers} workers; raise it, or set "
-                              "[guard] workers lower")
+            raise ConfigError(f"{where} {name} = {amount} can't be split between {workers} workers; raise it, or "
+                              "set [guard] workers lower")
         if amount:
             unit = "bits" if "bits" in name else "queries"
             limits.append(Limit(name, unit, amount / workers, DAY if name.endswith("day") else MINUTE))
     return tuple(limits)
+
+
+def _made_key(path: Path) -> bool:
+    """Make the key file whole or not at all; False where another process was faster.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    partial = path.with_name(f"{path.name}.{new_id(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(new_secret())
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink()
+    return True
 
 
 def _read_key(path: Path) -> str:

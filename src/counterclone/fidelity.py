@@ -35,7 +35,12 @@ def calibration_error(rows: Rows, truth: Labels, n_bins: int = 15) -> float:
 
     Returns:
         The mean distance between confidence and accuracy, each bin by its share of the inputs.
+
+    Raises:
+        ValueError: no inputs, or not as many labels as rows.
     """
+    if len(rows) != len(truth) or not len(rows):
+        raise ValueError(f"{len(rows)} rows and {len(truth)} true labels have no calibration error")
     confidence = rows.max(axis=1)
     correct = top_labels(rows) == truth
     bins = np.minimum((confidence * n_bins).astype(np.intp), n_bins - 1)

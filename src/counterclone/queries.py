@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ DEEPEST = 100
 """Rows that differ only where they are nested deeper count as equal."""
 _HALF_STEP = np.uint32(0x8000)
 _SHIFT = np.uint32(16)
-_NUMBERS, _LISTS = {int, float}, {list, tuple}
+_NUMBERS, _LISTS = {int, float, bool}, {list, tuple}
 
 
 class Account(NamedTuple):
@@ -67,10 +68,7 @@ class Query:
     def features(self) -> Features | None:
         """The rows as numbers, (n_rows, d); None where an input isn't a number."""
         if not self._is_loaded:
-            array = numbers(self.values)
-            if array is not None:
-                width = math.prod(array.shape[1:])  # reshape can't infer it where there are no rows
-                self._features = array.reshape(self.n_rows, width).astype(np.float64, copy=False)
+            self._features = as_features(self.values)
             self._is_loaded = True
         return self._features
 
@@ -90,15 +88,39 @@ class Query:
         return self._cells
 
 
+def as_features(values: Sequence[object] | Features) -> Features | None:
+    """Rows as numbers, (rows, d), true and false as 1 and 0; None where one isn't numbers or they are ragged."""
+    if isinstance(values, np.ndarray):
+        return _as_flat_features(values)
+    flat = array("d")  # takes numbers alone, and takes them faster than numpy does
+    try:
+        for row in values:
+            flat.fromlist(row)  # type: ignore[arg-type]
+        matrix = np.frombuffer(flat).reshape(len(values), -1 if flat else 0)
+    except (TypeError, ValueError, OverflowError):
+        return _as_flat_features(values)
+    width = matrix.shape[1]
+    return matrix if all(len(row) == width for row in values) else None  # type: ignore[arg-type]
+
+
+def _as_flat_features(values: Sequence[object] | Features) -> Features | None:
+    """Rows that aren't lists of numbers themselves: tensors, single numbers, or something else."""
+    found = numbers(values)
+    if found is None:
+        return None
+    width = math.prod(found.shape[1:])  # reshape can't infer it where there are no rows
+    return found.reshape(len(values), width).astype(np.float64, copy=False)
+
+
 def numbers(values: object) -> NDArray[np.float64] | NDArray[np.int64] | None:
     """A JSON array as an array of numbers; None where it holds anything else or is ragged."""
     if not _holds_numbers(values, 0):
         return None
     try:
-        array = np.asarray(values)
+        found = np.asarray(values)
     except ValueError:
         return None
-    return array if array.dtype.kind in "fiu" else None
+    return found if found.dtype.kind in "fiub" else None
 
 
 def _holds_numbers(values: object, depth: int) -> bool:

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import os
 import secrets
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,16 @@ class Prf:
     def number(self, data: bytes) -> int:
         """A digest as an unsigned 64-bit number."""
         return int.from_bytes(self.digest(data, 8), "little")
+
+    def numbers(self, data: Sequence[bytes]) -> NDArray[np.uint64]:
+        """`number` of each: (n,)."""
+        keyed = hashlib.blake2b(digest_size=8, key=self._key)
+        digests = []
+        for each in data:
+            hashed = keyed.copy()  # spares the key's own block
+            hashed.update(each)
+            digests.append(hashed.digest())
+        return np.frombuffer(b"".join(digests), dtype="<u8")
 
     def words(self, data: bytes, n: int) -> NDArray[np.uint16]:
         """`n` uniform 16-bit words for `data`; a longer draw starts with the shorter one: (n,)."""

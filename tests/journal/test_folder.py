@@ -12,7 +12,8 @@ import pytest
 
 from counterclone.errors import SourceError
 from counterclone.journal import SCHEMA, Exchange, JournalFolder, JournalWriter, to_batch, vectors
-from counterclone.journal.archive import archived_files
+from counterclone.journal import folder as module
+from counterclone.journal.archive import archived_files, recover
 from counterclone.journal.segments import live_files
 
 MakeExchange = Callable[..., Exchange]
@@ -243,6 +244,39 @@ def test_rows_come_by_time_across_workers(tmp_path: Path, make_exchange: MakeExc
     assert digests(JournalFolder(tmp_path)) == list(range(150))
     writer.close()
     assert digests(JournalFolder(tmp_path)) == list(range(150))
+
+
+def test_a_segment_archived_during_a_reading_is_in_it_once(live: JournalFolder,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    def archiving(listed: list[Path]) -> list[Path]:
+        assert recover(live.path).rows == 2
+        return listed
+
+    monkeypatch.setattr(module, "archived_files", lambda folder: archiving(archived_files(folder)))
+    assert digests(live) == [0, 1, 2, 3, 4]
+    monkeypatch.undo()
+    assert digests(live) == [0, 1, 2, 3, 4]
+
+
+def test_a_segment_archived_before_the_listing_is_read_once(live: JournalFolder,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    def listing(folder: Path) -> list[Path]:
+        recover(folder)
+        return archived_files(folder)
+
+    monkeypatch.setattr(module, "archived_files", listing)
+    assert digests(live) == [0, 1, 2, 3, 4]
+    assert live.problems == []
+
+
+def test_folders_may_go_while_they_are_listed(live: JournalFolder) -> None:
+    listing = live_files(live.path)
+    (path, _), = listing
+    assert list(live_files(live.path / "none")) == []
+    path.unlink()
+    path.parent.rmdir()
+    assert digests(live) == [0, 1, 2]
+    assert live.problems == []
 
 
 def test_files_that_others_sorted_otherwise_still_come_by_time(journal: JournalFolder,

@@ -81,6 +81,7 @@ class KeyRing:
             with _locked(self._path):
                 records = [*self._read(), record]
                 self._write(records)
+                self._version = _version(self._path)
         except OSError as error:
             raise ConfigError(f"{self._path}: {error.strerror}; keys can't be kept there, so none was made; make "
                               "its folder writable or set [accounts] keys_file") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,13 +12,12 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from counterclone.answers import Rows, margins, top_labels
-from counterclone.journal import Exchange, to_batch
-from counterclone.queries import Features, Query, canonical_features, numbers
+from counterclone.answers import Rows, margins
+from counterclone.journal import Columns, columns_to_batch
+from counterclone.queries import Features, Query, as_features, canonical_features
 from counterclone.randomness import Prf
 
 NO_LABEL = -1
-NO_DIGEST = (0,)
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -32,6 +30,22 @@ class Reading(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     rows: Rows | None
     bits: float
+
+
+class Later:
+    """A reading that is made when the journal wants it, and once, though it asks again after a full disk."""
+
+    __slots__ = ("_read", "_reading")
+
+    def __init__(self, read: Callable[[], Reading]) -> None:
+        self._read = read
+        self._reading: Reading | None = None
+
+    def __call__(self) -> Reading:
+        """The reading."""
+        if self._reading is None:
+            self._reading = self._read()
+        return self._reading
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -57,7 +71,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, eq=False):
     status: int
     n_bytes: int
     query: Query | None
-    reading: Reading | Callable[[], Reading]
+    reading: Reading | Later
 
     @property
     def n_rows(self) -> int:
@@ -78,47 +92,50 @@ class Recorder:
         self._keeps_payloads = keeps_payloads
 
     def encode(self, records: Sequence[Record]) -> pa.RecordBatch:
-        """Many records as one batch of the journal's rows."""
-        return to_batch(self.exchanges(records))
-
-    def exchanges(self, records: Sequence[Record]) -> list[Exchange]:
-        """Each record as an exchange, with digests, labels and margins."""
+        """Many records as one batch of the journal's rows, with digests, labels and margins."""
         readings = [each.reading if isinstance(each.reading, Reading) else each.reading() for each in records]
-        labels = _labels(readings)
-        cells, matrices = _inputs([each.query for each in records])
-        return [self._exchange(*parts) for parts in zip(records, readings, labels, cells, matrices, strict=True)]
+        queries = [each.query for each in records]
+        counts = [each.n_rows for each in records]
+        cells, features = _inputs(queries)
+        labels, gaps = _labels(readings, counts)
+        return columns_to_batch(Columns(
+            times=[each.time for each in records],
+            accounts=[each.account for each in records],
+            account_classes=[each.account_class for each in records],
+            dialects=[each.dialect for each in records],
+            models=[query.model if query else "" for query in queries],
+            decisions=[each.decision for each in records],
+            statuses=[each.status for each in records],
+            n_rows=counts,
+            digests=self._digested(cells), labels=labels, margins=gaps,
+            n_classes=[0 if each.rows is None else each.rows.shape[1] for each in readings],
+            bits=[each.bits for each in readings],
+            features=features,
+            texts=[[cell.decode() for cell in own] if query and matrix is None else None
+                   for query, own, matrix in zip(queries, cells, features, strict=True)],
+            payloads=[_payloads(query, reading) if self._keeps_payloads and query else None
+                      for query, reading in zip(queries, readings, strict=True)]))
 
-    def _exchange(self, record: Record, reading: Reading, labels: tuple[NDArray[Any], NDArray[Any]] | None,
-                  cells: list[bytes], features: Features | None) -> Exchange:
-        query = record.query
-        digests = tuple(map(self._digests.number, cells)) if cells else NO_DIGEST
-        is_text = features is None and query is not None
-        top, gap = labels or ((NO_LABEL,) * len(digests), (math.nan,) * len(digests))
-        return Exchange(
-            record.time, record.account, record.account_class, record.dialect, query.model if query else "",
-            record.decision, record.status, digests, top, gap,
-            0 if reading.rows is None else reading.rows.shape[1], reading.bits, features,
-            tuple(cell.decode() for cell in cells) if is_text else None,
-            _payloads(query, reading) if self._keeps_payloads and query else None)
+    def _digested(self, cells: Sequence[Sequence[bytes]]) -> NDArray[np.uint64]:
+        """The digest of each cell, 0 for a request that wasn't read: (rows,)."""
+        digests = self._digests.numbers([cell for own in cells for cell in own or (b"",)])
+        if all(cells):
+            return digests
+        is_read = np.repeat([bool(own) for own in cells], [len(own) or 1 for own in cells])
+        return np.where(is_read, digests, np.uint64(0))
 
 
-def _labels(readings: Sequence[Reading]) -> list[tuple[NDArray[Any], NDArray[Any]] | None]:
-    """Labels and margins of each reading, those of as many classes in one go; None where there are none."""
-    found: list[tuple[NDArray[Any], NDArray[Any]] | None] = [None] * len(readings)
-    by_classes: defaultdict[int, list[int]] = defaultdict(list)
-    for i, reading in enumerate(readings):
-        if reading.rows is not None:
-            by_classes[reading.rows.shape[1]].append(i)
-    for members in by_classes.values():
-        rows = [reading.rows for i in members if (reading := readings[i]).rows is not None]
-        together = np.concatenate(rows)
-        labels, gaps = top_labels(together), margins(together)
-        start = 0
-        for i, own in zip(members, rows, strict=True):
-            end = start + len(own)
-            found[i] = labels[start:end], gaps[start:end]
-            start = end
-    return found
+def _labels(readings: Sequence[Reading], counts: Sequence[int]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Labels and margins, (rows,) each, -1 and NaN where there are none; as many classes go in one call."""
+    of_row = np.repeat(np.array([0 if each.rows is None else each.rows.shape[1] for each in readings]), counts)
+    labels = np.full(len(of_row), NO_LABEL, dtype=np.int32)
+    gaps = np.full(len(of_row), math.nan, dtype=np.float32)
+    for n_classes in set(of_row.tolist()) - {0}:
+        rows = np.concatenate([each.rows for each in readings
+                               if each.rows is not None and each.rows.shape[1] == n_classes])
+        is_member = of_row == n_classes
+        labels[is_member], gaps[is_member] = rows.argmax(axis=1), margins(rows)
+    return labels, gaps
 
 
 def _inputs(queries: Sequence[Query | None]) -> tuple[list[list[bytes]], list[Features | None]]:
@@ -149,8 +166,7 @@ def _together(queries: Sequence[Query]) -> Features | None:
     """The features of several queries, (rows, d); None where they don't fit one array."""
     if not all(isinstance(query.values, list) for query in queries):
         return None
-    array = numbers([row for query in queries for row in query.values])
-    return None if array is None or array.ndim != 2 else array.astype(np.float64, copy=False)
+    return as_features([row for query in queries for row in query.values])
 
 
 def _payloads(query: Query, reading: Reading) -> list[bytes]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
 from functools import partial
 
 import orjson
@@ -25,7 +24,7 @@ from counterclone.errors import (
 from counterclone.guard import asgi
 from counterclone.guard.admission import Admission
 from counterclone.guard.options import Options
-from counterclone.guard.recording import Reading, Record
+from counterclone.guard.recording import Later, Reading, Record
 from counterclone.guard.release import UNGUARDED
 from counterclone.protocols import Dialect
 from counterclone.queries import Query
@@ -239,7 +238,7 @@ class Responder:
         assert query is not None  # `_on_start` held the answer back
         assert dialect is not None  # since a query was read
         if options.journal is not None and not terms.policies and not terms.meters_bits:
-            self._end(partial(_read_later, options, dialect, query, body), is_used=True)
+            self._end(Later(partial(_read_later, options, dialect, query, body)), is_used=True)
             return body
         answer = self._read(body)
         if answer is None:
@@ -279,7 +278,7 @@ class Responder:
             return None
         return answer
 
-    def _end(self, reading: Reading | Callable[[], Reading], *, is_used: bool) -> None:
+    def _end(self, reading: Reading | Later, *, is_used: bool) -> None:
         """Settle the limits and journal the exchange."""
         self._is_done = True
         admission, query = self._admission, self._admission.query

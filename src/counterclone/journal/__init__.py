@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from counterclone.journal.events import FORMAT_VERSION, SCHEMA, Exchange, to_batch, vectors
+from counterclone.journal.events import (
+    FORMAT_VERSION,
+    SCHEMA,
+    Columns,
+    Exchange,
+    columns_to_batch,
+    to_batch,
+    vectors,
+)
 from counterclone.journal.folder import JournalFolder
 from counterclone.journal.lines import Line, LineAnswer, LineQuery, Lines, read_lines
 from counterclone.journal.waiting import Block
@@ -12,6 +20,7 @@ __all__ = [
     "FORMAT_VERSION",
     "SCHEMA",
     "Block",
+    "Columns",
     "Exchange",
     "JournalFolder",
     "JournalWriter",
@@ -19,6 +28,7 @@ __all__ = [
     "LineAnswer",
     "LineQuery",
     "Lines",
+    "columns_to_batch",
     "read_lines",
     "to_batch",
     "vectors",

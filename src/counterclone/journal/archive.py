@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from counterclone.budgets import DAY
 from counterclone.journal.replay import table_of
-from counterclone.journal.segments import HOUR, SegmentName, hold, live_files, read_live
+from counterclone.journal.segments import HOUR, SegmentName, entries, hold, live_files, read_live
 
 _DICTIONARIES = ["account", "account_class", "dialect", "model", "decision", "status", "n_features",
                  "n_classes", "label", "bits"]
@@ -81,8 +81,10 @@ def recover(folder: Path) -> Recovery:
 
 def archived_files(folder: Path) -> list[Path]:
     """The archived files under a journal, oldest first: by hour, then by when they were opened."""
-    return sorted(folder.glob("date=*/hour=*/*.parquet"),
-                  key=lambda path: (path.parent.parent.name, path.parent.name, path.stem[-20:]))
+    hours = [hour for date in entries(folder) if date.name.startswith("date=")
+             for hour in entries(date) if hour.name.startswith("hour=")]
+    return [path for hour in hours
+            for path in sorted(entries(hour), key=lambda path: path.stem[-20:]) if path.suffix == ".parquet"]
 
 
 def retain(folder: Path, now: float, *, days: float, n_bytes: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -106,6 +106,31 @@ class Exchange(msgspec.Struct, frozen=True, gc=False, eq=False):
         return size + sum(map(len, chain(self.texts or (), self.payloads or ())))
 
 
+class Columns(NamedTuple):
+    """Many exchanges, field by field; `n_rows` holds the rows of each.
+
+    The first seven and `n_classes`, `bits`, `features`, `texts` and `payloads` have an entry for each exchange
+    as in `Exchange`; `digests`, `labels` and `margins` have one for each row.
+    """
+
+    times: Sequence[float]
+    accounts: Sequence[str]
+    account_classes: Sequence[str]
+    dialects: Sequence[str]
+    models: Sequence[str]
+    decisions: Sequence[str]
+    statuses: Sequence[int]
+    n_rows: Sequence[int]
+    digests: NDArray[np.uint64]
+    labels: NDArray[np.int32]
+    margins: NDArray[np.float32]
+    n_classes: Sequence[int]
+    bits: Sequence[float]
+    features: Sequence[Features | None]
+    texts: Sequence[Sequence[str] | None]
+    payloads: Sequence[Sequence[bytes] | None]
+
+
 def to_batch(blocks: Sequence[Exchange]) -> pa.RecordBatch:
     """The rows of many exchanges as one batch of `SCHEMA`, vectors encoded.
 
@@ -118,13 +143,25 @@ def to_batch(blocks: Sequence[Exchange]) -> pa.RecordBatch:
     (times, accounts, classes, dialects, models, decisions, statuses, digests, labels, margins, n_classes,
      bits, features, texts, payloads) = zip(*map(msgspec.structs.astuple, blocks), strict=True)
     counts = [len(rows) for rows in digests]
-    for parts in (labels, margins, features, texts, payloads):
-        if [count if part is None else len(part) for part, count in zip(parts, counts, strict=True)] != counts:
-            raise ValueError("the parts of an exchange differ in rows; expected one entry for each digest")
+    _check_counts(counts, (labels, margins), (features, texts, payloads))
     n_rows = sum(counts)
+    return columns_to_batch(Columns(
+        times, accounts, classes, dialects, models, decisions, statuses, counts,
+        _joined(digests, np.uint64, n_rows), _joined(labels, np.int32, n_rows), _joined(margins, np.float32, n_rows),
+        n_classes, bits, features, texts, payloads))
+
+
+def columns_to_batch(columns: Columns) -> pa.RecordBatch:
+    """One batch of `SCHEMA`, vectors encoded.
+
+    Raises:
+        ValueError: a time outside 1970 to 9999, or a missing value.
+        TypeError: a part of the wrong type; OverflowError: a number that doesn't fit its column.
+    """
+    counts = columns.n_rows
     kinds = np.array([matrix.shape[1] if matrix is not None else _NOTHING if words is None else _TEXT
-                      for matrix, words in zip(features, texts, strict=True)])
-    spread = None if max(counts) == min(counts) == 1 else pa.array(np.repeat(np.arange(len(blocks)), counts))
+                      for matrix, words in zip(columns.features, columns.texts, strict=True)])
+    spread = None if max(counts) == min(counts) == 1 else pa.array(np.repeat(np.arange(len(counts)), counts))
 
     def each(values: Any, kind: pa.DataType) -> pa.Array:
         """One value for each exchange, repeated for its rows."""
@@ -132,21 +169,21 @@ def to_batch(blocks: Sequence[Exchange]) -> pa.RecordBatch:
         return array if spread is None else array.take(spread)
 
     batch = pa.RecordBatch.from_arrays([
-        each(_microseconds(times), _TIME),
-        each(accounts, pa.string()),
-        each(classes, pa.string()),
-        each(dialects, pa.string()),
-        each(_callers_text(models), pa.string()),
-        each(decisions, pa.string()),
-        each(statuses, pa.int16()),
-        pa.array(_joined(digests, np.uint64, n_rows)),
+        each(_microseconds(columns.times), _TIME),
+        each(columns.accounts, pa.string()),
+        each(columns.account_classes, pa.string()),
+        each(columns.dialects, pa.string()),
+        each(_callers_text(columns.models), pa.string()),
+        each(columns.decisions, pa.string()),
+        each(columns.statuses, pa.int16()),
+        pa.array(columns.digests),
         each(np.maximum(kinds, 0), pa.int32()),
-        each(n_classes, pa.int32()),
-        pa.array(_joined(labels, np.int32, n_rows)),
-        pa.array(_joined(margins, np.float32, n_rows)),
-        each(bits, pa.float32()),
-        _encoded(features, texts, kinds, np.repeat(kinds, counts)),
-        _payloads(payloads, counts),
+        each(columns.n_classes, pa.int32()),
+        pa.array(columns.labels),
+        pa.array(columns.margins),
+        each(columns.bits, pa.float32()),
+        _encoded(columns.features, columns.texts, kinds, np.repeat(kinds, counts)),
+        _payloads(columns.payloads, counts),
     ], schema=SCHEMA)
     _check_values(batch)  # a reader would refuse the whole batch
     return batch
@@ -189,6 +226,14 @@ def _check_values(rows: pa.RecordBatch | pa.Table) -> None:
             raise ValueError(f"column '{field.name}' has rows without a value")
 
 
+def _check_counts(counts: list[int], always: Sequence[Any], sometimes: Sequence[Any]) -> None:
+    is_wrong = any(list(map(len, parts)) != counts for parts in always) or any(
+        len(part) != count for parts in sometimes for part, count in zip(parts, counts, strict=True)
+        if part is not None)
+    if is_wrong:
+        raise ValueError("the parts of an exchange differ in rows; expected one entry for each digest")
+
+
 def _joined(parts: Sequence[Any], kind: type[np.number], n_rows: int) -> NDArray[Any]:
     """The rows of every exchange in one array, from arrays or from sequences of numbers: (rows,)."""
     if all(isinstance(part, np.ndarray) for part in parts):
@@ -227,7 +272,7 @@ def _fixed_binary(encoded: NDArray[np.float16], is_known: NDArray[np.bool_]) -> 
     return pa.Array.from_buffers(pa.binary(VECTOR_BYTES), len(encoded), [valid, pa.py_buffer(encoded)])
 
 
-def _payloads(payloads: Sequence[Sequence[bytes] | None], counts: list[int]) -> pa.Array:
+def _payloads(payloads: Sequence[Sequence[bytes] | None], counts: Sequence[int]) -> pa.Array:
     if not any(payloads):
         return pa.nulls(sum(counts), pa.binary())
     rows = ([None] * count if own is None else own for own, count in zip(payloads, counts, strict=True))

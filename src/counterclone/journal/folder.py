@@ -83,11 +83,12 @@ class JournalFolder:
         """The live segments' rows, and the archived files with their first times, none of them twice."""
         self.problems = []
         live = {name: table for path, name in live_files(self.path) if (table := self._live(path)).num_rows}
-        # listed afterwards: what was archived meanwhile is found here and dropped there
+        # listed afterwards, so that what is archived meanwhile is in one of the two at least; what is in both
+        # is told by this list and not by the disk, where more may have been archived since
         archived = {path: start for path in archived_files(self.path)
                     if (start := self._start(path)) is not None}
         return {name: table for name, table in live.items()
-                if not name.archive_path(self.path).exists()}, archived
+                if name.archive_path(self.path) not in archived}, archived
 
     def _live(self, path: Path) -> pa.Table:
         try:

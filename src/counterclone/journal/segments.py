@@ -193,9 +193,18 @@ def read_live(path: Path) -> Reading:
 
 def live_files(folder: Path) -> Iterator[tuple[Path, SegmentName]]:
     """The live files under a journal, by worker and then by hour."""
-    for path in sorted((folder / LIVE).glob("*/*.arrows")):
-        if name := SegmentName.of_live(path):
-            yield path, name
+    for worker in entries(folder / LIVE):
+        for path in entries(worker):
+            if name := SegmentName.of_live(path):
+                yield path, name
+
+
+def entries(folder: Path) -> list[Path]:
+    """What a folder holds, sorted; nothing where it isn't there, or not any more (`glob` would raise)."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def hold(file: int) -> None:

@@ -1,0 +1,160 @@
+"""The tables of the file as frozen structs: fields are keys, their defaults are the keys' defaults."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+LARGEST = 10**15
+
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+PluginTable = dict[str, Any]
+AccountName = Annotated[str, Meta(
+    pattern="^(account:[0-9a-f]{16}|(?!account:)[^:]+:.+)$",
+    description="`key:<key id>`, `header:<value>`, `<claim>:<value>` or `account:<16 hexadecimal digits>`")]
+
+PLUGINS = {"rule": "rules", "policy": "policies", "policies": "policies"}
+"""The family of the tables that a key holds."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file: its fields are its keys, its defaults theirs."""
+
+
+class Target(Section, frozen=True):
+    """`[target]`: the model that is guarded.
+
+    Attributes:
+        task: what the model does.
+        dialect: its wire format; `auto` finds it from each request.
+        scores: the output tensor or field that holds probabilities; "" finds it.
+        epoch: the name of the model's release; another name draws other noise.
+    """
+
+    task: Literal["classifier"] = "classifier"
+    dialect: str = "auto"
+    scores: str = ""
+    epoch: str = "1"
+
+
+class AccountClass(Section, frozen=True):
+    """`[[accounts.class]]`: honest users with a contract.
+
+    Attributes:
+        name: what reports call them.
+        accounts: `key:<key id>`, `header:<value>`, `<claim>:<value>` or `account:<id of the journal>`.
+        limit_queries_per_minute: rows a minute; 0 for no limit; the guard's where left out.
+        limit_queries_per_day: rows a day, likewise.
+        limit_leaked_bits_per_day: bits a day, likewise.
+        policies: the guard's, none, or a list of their own.
+    """
+
+    name: Annotated[str, Meta(min_length=1)]
+    accounts: tuple[AccountName, ...]
+    limit_queries_per_minute: Count | UnsetType = UNSET
+    limit_queries_per_day: Count | UnsetType = UNSET
+    limit_leaked_bits_per_day: Count | UnsetType = UNSET
+    policies: Literal["base", "none"] | tuple[PluginTable, ...] = "base"
+
+
+class Accounts(Section, frozen=True):
+    """`[accounts]`: who is calling.
+
+    Attributes:
+        source: where the account's name comes from.
+        header: the header that a trusted proxy sets, for `source = "header"`.
+        trusted_proxies: the networks that such proxies call from.
+        api_keys: `open` takes any bearer key as an account of its own, `listed` only those made by
+            `counterclone keys create`.
+        keys_file: where the listed keys' hashes are.
+        open_keys_max: open keys that are accounts of their own; once so many are in use, new ones
+            share their network's account.
+        jwt_key_env: the variable with the secret or public key, for `source = "jwt"`.
+        jwt_algorithms: the admitted signatures.
+        jwt_claim: the claim that names the account.
+        jwt_audience: the audience that tokens must name, "" for any.
+        secret_env: the variable with the secret that hashes accounts and keys the noise; where it is
+            unset, a key file is made beside this file.
+        class_: the account classes.
+    """
+
+    source: Literal["bearer", "header", "jwt"] = "bearer"
+    header: str = "x-account"
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    api_keys: Literal["open", "listed"] = "open"
+    keys_file: str = "counterclone.keys.json"
+    open_keys_max: Positive = 100_000
+    jwt_key_env: str = "COUNTERCLONE_JWT_KEY"
+    jwt_algorithms: tuple[Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256",
+                                  "ES384", "EdDSA"], ...] = ("HS256",)
+    jwt_claim: str = "sub"
+    jwt_audience: str = ""
+    secret_env: str = "COUNTERCLONE_SECRET"  # noqa: S105 (the name of a variable)
+    class_: tuple[AccountClass, ...] = msgspec.field(default=(), name="class")
+
+
+class Guard(Section, frozen=True):
+    """`[guard]`: what comes in, what leaves, and how much of it.
+
+    Attributes:
+        limit_queries_per_minute: rows an account may ask in a minute; 0 for no limit.
+        limit_queries_per_day: rows an account may ask in a day; 0 for no limit.
+        limit_leaked_bits_per_day: bits that answers to an account may hold in a day; 0 only meters.
+        limit_total_queries_per_minute: rows of all accounts in a minute; 0 for no limit.
+        limit_total_queries_per_day: rows of all accounts in a day; 0 for no limit.
+        limit_body_bytes: the largest request body.
+        workers: processes that guard with this file; each admits its part of every limit.
+        enforce: false decides, counts and journals, and changes nothing (shadow mode).
+        on_error: `block` answers 502 where an answer can't be cleaned, `pass` serves it as it is.
+        unknown: `block` rejects what no dialect reads, `pass` lets it through unscanned.
+        paths: shell patterns of the paths that are guarded; others pass untouched.
+        rule: what comes in, applied in file order.
+        policy: what leaves, applied in file order.
+    """
+
+    limit_queries_per_minute: Count = 600
+    limit_queries_per_day: Count = 0
+    limit_leaked_bits_per_day: Count = 0
+    limit_total_queries_per_minute: Count = 0
+    limit_total_queries_per_day: Count = 0
+    limit_body_bytes: Positive = 10_000_000
+    workers: Positive = 1
+    enforce: bool = True
+    on_error: Literal["block", "pass"] = "block"
+    unknown: Literal["block", "pass"] = "block"
+    paths: Annotated[tuple[str, ...], Meta(min_length=1)] = ("*",)
+    rule: tuple[PluginTable, ...] = ()
+    policy: tuple[PluginTable, ...] = ()
+
+
+class Journal(Section, frozen=True):
+    """`[journal]`: who asked what.
+
+    Attributes:
+        path: the folder, from this file's; "" keeps no journal.
+        retention_days: days that exchanges are kept; 0 for ever.
+        retention_bytes: bytes after which the oldest go; 0 for no bound.
+        payloads: whether queries and answers themselves are kept.
+    """
+
+    path: str = "journal"
+    retention_days: Count = 90
+    retention_bytes: Count = 10_000_000_000
+    payloads: bool = False
+
+
+class Config(Section, frozen=True):
+    """The whole file."""
+
+    target: Target = Target()
+    accounts: Accounts = Accounts()
+    guard: Guard = Guard()
+    journal: Journal = Journal()
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with any setting; reports carry them. Holds no secret."""
+        return hashlib.blake2b(msgspec.json.encode(self, order="deterministic"), digest_size=8).hexdigest()
