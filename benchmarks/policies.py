@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import results
 from counterclone import plugins
-from counterclone.answers import Context
+from counterclone.answers import Context, Rows
 from counterclone.protocols import Policy
 from counterclone.queries import Query
 from counterclone.randomness import Prf, generator
@@ -34,7 +34,7 @@ CASES = (
 
 def run() -> results.Result:
     rng = generator(0, "policies")
-    flat, peaked = rng.dirichlet(np.ones(N_CLASSES), BATCH), rng.dirichlet(np.full(N_CLASSES, 0.01), BATCH)
+    flat, peaked = (softmax(spread * rng.standard_normal((BATCH, N_CLASSES))) for spread in (1.0, 8.0))
     rows = []
     for case in CASES:
         policy = cast(Policy, plugins.build("policies", case, "benchmark"))
@@ -45,7 +45,13 @@ def run() -> results.Result:
     return results.Result("policies", rows)
 
 
-def microseconds(policy: Policy, batch: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> float:
+def softmax(logits: Rows) -> Rows:
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    rows: Rows = odds / odds.sum(axis=1, keepdims=True)
+    return rows
+
+
+def microseconds(policy: Policy, batch: Rows) -> float:
     """Median over rounds; each call is a new answer to new queries."""
     noise, rng = Prf.from_secret("benchmark"), generator(1, "queries")
     times = []

@@ -11,7 +11,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from counterclone import config
+from counterclone import config, plugins
 from counterclone.config import AccountClass, Accounts, Config, Guard, Journal, Target
 from counterclone.errors import ConfigError
 
@@ -178,8 +178,7 @@ def test_all_mistakes_are_reported_together(golden: Callable[[str, str], None]) 
      "[[guard.rule]] 1: 'snap' has no option 'stepp' (did you mean 'step'?)"),
     ("[[accounts.class]]\naccounts = []", "[[accounts.class]] 1: `name` is missing"),
     ("accounts.class = [{name = 'a', accounts = []}, {name = 'b', accounts = [], policies = [{kind = 3}]}]",
-     "[[accounts.class]] 2 policies 1: expected a `kind`, one of labels, noise, reverse_sigmoid, rounding, "
-     "temperature, truncation"),
+     f"[[accounts.class]] 2 policies 1: expected a `kind`, one of {', '.join(plugins.kinds('policies'))}"),
     ("target.dialect = 'openia'",
      "[target] dialect: there is no 'openia' among the dialects; `counterclone list dialects` shows them"),
     ("guard.limit_queries_per_day = true", "[guard] limit_queries_per_day: expected `int`, got `bool`"),

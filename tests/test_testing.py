@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from counterclone import plugins
-from counterclone.answers import Answer, Context, PerRow, Rows, find_outputs, full_bits, is_simplex
+from counterclone.answers import Answer, Context, PerRow, Rows, find_outputs, full_bits
 from counterclone.errors import AnswerError, Refused, UnknownFormat
 from counterclone.plugins import Spec
 from counterclone.policies.labels import Labels
@@ -200,7 +200,8 @@ def test_what_is_no_spec_is_told() -> None:
 def test_example_rows_are_of_every_kind(n_classes: int) -> None:
     rows = example_rows(120, n_classes)
     assert rows.shape == (120, n_classes)
-    assert is_simplex(rows)
+    assert (rows >= 0.0).all()
+    np.testing.assert_allclose(rows.sum(axis=1), 1.0, atol=1e-9)
     np.testing.assert_array_equal(rows, example_rows(120, n_classes))
     if n_classes > 1:
         assert (rows.max(axis=1) == 1.0).sum() >= 20

@@ -166,7 +166,8 @@ def _show_totals(result: Any) -> None:
 
     rows = tuple((name, f"{account.queries:,}", f"{account.leaked_bits:,.0f}")
                  for name, account in result.accounts.items())
-    skipped = f" {result.lines_skipped} bad lines were skipped." if result.lines_skipped else ""
+    lines = "line was" if result.lines_skipped == 1 else "lines were"
+    skipped = f" {result.lines_skipped} bad {lines} skipped." if result.lines_skipped else ""
     report.print_table(report.Table(
         caption=f"{result.queries:,} queries of {len(rows)} accounts",
         heads=("account", "queries", "leaked bits"), rows=rows,

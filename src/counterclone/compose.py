@@ -227,12 +227,13 @@ def policies(tables: Iterable[PluginTable], where: str) -> tuple[Policy, ...]:
     Raises:
         ConfigError: a wrong table, or noise that nothing quantises.
     """
+    tables = list(tables)
     built = tuple(cast(Policy, plugins.build("policies", table, where)) for table in tables)
     for number, policy in enumerate(built):
         following = built[number + 1:number + 2]
         if policy.adds_noise and not policy.quantises and not any(after.quantises for after in following):
-            raise ConfigError(f"{where}: '{plugins.kind_of(cast(plugins.Spec, policy))}' adds noise that "
-                              "differences inside a cell of equal queries would cancel; put `rounding` after it")
+            raise ConfigError(f"{where}: '{tables[number]['kind']}' adds noise that differences inside a cell of "
+                              "equal queries would cancel; put `rounding` after it")
     return built
 
 

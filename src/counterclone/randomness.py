@@ -97,13 +97,21 @@ def new_id(n_bytes: int) -> str:
     return os.urandom(n_bytes).hex()
 
 
-_process_id = os.urandom(6).hex().encode()
+_process_ids = [b""]
 _serial = itertools.count()
+
+
+def _begin_process() -> None:
+    _process_ids[0] = os.urandom(6).hex().encode()
+
+
+_begin_process()
+os.register_at_fork(after_in_child=_begin_process)
 
 
 def new_request_id() -> bytes:
     """An identifier that no other request of any process has; it tells nothing and keeps no secret."""
-    return b"%s%08x" % (_process_id, next(_serial))
+    return b"%s%08x" % (_process_ids[0], next(_serial))
 
 
 def generator(seed: int, *path: str | int) -> np.random.Generator:  # noqa: TID251

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import resource
 import stat
 import subprocess
 import sys
@@ -173,7 +174,11 @@ def test_two_creators_at_once_lose_nothing(path: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()
     for process in processes:
-        process.communicate("\n", timeout=30)
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=30)
         assert process.returncode == 0
     names = [record.name for record in KeyRing(path, PRF).records]
     assert sorted(names) == sorted(f"{name} {number}" for name in ("one", "two") for number in range(25))
@@ -224,11 +229,18 @@ def test_writing_leaves_nothing_half_done(path: Path) -> None:
 
 def test_a_key_that_was_not_kept_leaves_nothing(path: Path) -> None:
     ring = KeyRing(path, PRF)
-    path.mkdir()  # a folder can't be read as a file, nor replaced by one
-    with pytest.raises(ConfigError):
-        ring.create("alice")
-    assert ring.records == []
-    assert list(path.parent.glob(f"{path.name}.*")) == [path.with_name(f"{path.name}.lock")]
+    ring.create("alice")
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # as if the disk were full
+    try:
+        with pytest.raises(ConfigError, match="File too large; keys can't be kept there, so none was made"):
+            ring.create("bob")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [record.name for record in ring.records] == ["alice"]
+    assert path.read_bytes() == before
+    assert {each.name for each in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
 
 
 def test_a_record_is_frozen() -> None:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from throttled import RateLimiterType, Throttled, rate_limiter, utils
 from throttled import store as throttled_store
@@ -276,7 +276,7 @@ class Event(NamedTuple):
     settled: int
 
 
-EVENT = st.builds(Event, st.integers(0, 5), st.sampled_from([0.0, 1.0, 7.5, 40.0]), st.integers(0, 6),
+EVENT = st.builds(Event, st.integers(0, 5), st.sampled_from([0.0, 1.0, 7.5, 60.0, 500.0]), st.integers(0, 6),
                   st.integers(-6, 6))
 
 
@@ -288,21 +288,24 @@ class Memory(MemoryStore):
         return fresh
 
 
-@given(st.lists(EVENT, max_size=80))
+@settings(max_examples=300)
+@given(st.lists(EVENT, max_size=60))
 def test_forgetting_loses_nothing(events: list[Event]) -> None:
     now = [1000.0]
-    limits = [queries(6), Limit("limit_queries_per_day", "queries", 40.0, DAY / 100)]
+    limits = [queries(6), Limit("limit_queries_per_day", "queries", 7.0, DAY / 100)]
     store, memory = MemoryStore(lambda: now[0]), Memory(lambda: now[0])
+    under_way: list[tuple[str, list[int]]] = []
     for event in events:
         now[0] += event.seconds
         account, costs = str(event.account), [event.rows] * 2
         fits = is_admitted(store, limits, costs, account)
         assert fits == is_admitted(memory, limits, costs, account)
         if fits:
-            settled = [max(event.settled, -event.rows)] * 2
-            now[0] += event.seconds
-            store.settle(account, limits, settled)
-            memory.settle(account, limits, settled)
+            under_way.append((account, [max(event.settled, -event.rows)] * 2))
+        if len(under_way) > 2:  # other accounts come and go while a request is under way
+            first, settled = under_way.pop(0)
+            store.settle(first, limits, settled)
+            memory.settle(first, limits, settled)
     assert len(store) <= len(memory)
 
 
@@ -316,6 +319,17 @@ def test_memory_is_that_of_the_busy_accounts(clock: Clock) -> None:
         if number % 1000 == 0:
             longest = max(longest, len(store))
     assert longest <= 2 * 1000
+
+
+def test_busy_accounts_do_not_keep_idle_ones(clock: Clock) -> None:
+    """A thousand accounts a second, a tenth of them busy for a minute and the others for a second."""
+    store, limits = MemoryStore(clock), [queries(60)]
+    longest = 0
+    for number in range(300_000):
+        clock.now += 1e-3
+        store.reserve(f"{number:x}", limits, (60 if number % 10 == 0 else 1,))
+        longest = max(longest, len(store))
+    assert longest <= 2 * (100 * 60 + 900)
 
 
 def test_an_account_that_owes_is_never_forgotten(clock: Clock) -> None:

@@ -126,10 +126,11 @@ def with_value(value: float) -> Callable[[Rows], Rows]:
 
 
 @pytest.mark.parametrize("apply", [
-    with_value(math.nan), with_value(math.inf), with_value(-math.inf), with_value(-1e-3), with_value(2.0),
-    np.zeros_like, lambda rows: rows * 2.0, lambda rows: rows[:5], lambda rows: rows[:, :3], lambda rows: rows[0],
-    lambda rows: rows.reshape(1, 6, 5), lambda rows: rows[:0],
-], ids=["nan", "inf", "-inf", "negative", "above one", "zeros", "sum 2", "too few rows", "too few classes",
+    with_value(math.nan), with_value(math.inf), with_value(-math.inf), with_value(2.0),
+    lambda rows: np.tile([1.1, -0.1, 0.0, 0.0, 0.0], (6, 1)), np.zeros_like, lambda rows: rows * 2.0,
+    lambda rows: rows[:5], lambda rows: rows[:, :3], lambda rows: rows[0], lambda rows: rows.reshape(1, 6, 5),
+    lambda rows: rows[:0],
+], ids=["nan", "inf", "-inf", "above one", "negative", "zeros", "sum 2", "too few rows", "too few classes",
         "one axis", "three axes", "no rows"])
 def test_rows_that_are_no_probabilities_are_not_served(apply: Callable[[Rows], Any]) -> None:
     with pytest.raises(AnswerError) as caught:

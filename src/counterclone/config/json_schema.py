@@ -37,5 +37,5 @@ def _definition(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> di
     own: dict[str, Any] = components.pop(reference["$ref"].rpartition("/")[2])
     definitions |= components
     for definition in (own, *components.values()):
-        definition["description"] = inspect.cleandoc(definition["description"])
+        definition["description"] = inspect.cleandoc(definition.get("description", ""))
     return own

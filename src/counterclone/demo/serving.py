@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from counterclone.errors import CountercloneError
-from counterclone.randomness import new_secret
 
 ROUTE = "/v1/models/digits:predict"
 START_SECONDS = 60.0
@@ -21,6 +20,8 @@ START_SECONDS = 60.0
 @contextlib.contextmanager
 def serving(seed: int, config: Path | None = None) -> Iterator[str]:
     """Run the model's server, bare or guarded, and give its address; it is stopped at the end.
+
+    The guard's secret is the seed's, so that a run can be repeated; a real one must not be.
 
     Raises:
         CountercloneError: it doesn't answer within a minute.
@@ -32,7 +33,7 @@ def serving(seed: int, config: Path | None = None) -> Iterator[str]:
         arguments = [str(listener.fileno()), str(seed), *([str(config)] if config else [])]
         process = subprocess.Popen(  # noqa: S603 (ourselves)
             [sys.executable, "-m", "counterclone.demo.server", *arguments], pass_fds=[listener.fileno()],
-            env={**os.environ, "COUNTERCLONE_SECRET": new_secret()})
+            env={**os.environ, "COUNTERCLONE_SECRET": f"demo {seed}"})
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         _wait(address, process)

@@ -33,7 +33,7 @@ class Admission:
         self._scope = scope
         self._headers = headers
         self.terms = options.terms[""]
-        self.route = options.route(scope["method"], scope["path"])
+        self.route = options.route(scope["method"], asgi.app_path(scope))
 
     def identify(self) -> None:
         """Find the account.
@@ -69,11 +69,19 @@ class Admission:
         admitted = query = self.query = dialect.read_query(body, model)
         for rule in options.rules:
             admitted = rule.admit(admitted)
-        self._reserve(query)
+        self._reserve(query.n_rows, self.terms.expected_bits(model) * query.n_rows)
         if admitted is query or not options.enforce:
             return body
         self.query = admitted
         return dialect.write_query(body, admitted)
+
+    def admit_unread(self) -> None:
+        """Admit a body that no dialect reads, as one row.
+
+        Raises:
+            LimitExceeded: as in `admit`.
+        """
+        self._reserve(1, 0.0)
 
     def settle(self, bits: float, *, is_used: bool) -> None:
         """Turn what was reserved into what was used; an answer that wasn't served costs nothing.
@@ -90,18 +98,17 @@ class Admission:
                 self._options.store.settle(ALL_ACCOUNTS, self._options.total_limits, self._total(queries))
         self._reserved_queries = 0
 
-    def _reserve(self, query: Query) -> None:
+    def _reserve(self, n_rows: int, bits: float) -> None:
         options, terms = self._options, self.terms
-        bits = terms.expected_bits(query.model) * query.n_rows
-        costs = terms.costs(query.n_rows, bits)
+        costs = terms.costs(n_rows, bits)
         options.store.reserve(self.account.id, terms.limits, costs)
         if options.total_limits:
             try:
-                options.store.reserve(ALL_ACCOUNTS, options.total_limits, self._total(query.n_rows))
+                options.store.reserve(ALL_ACCOUNTS, options.total_limits, self._total(n_rows))
             except LimitExceeded:
                 options.store.settle(self.account.id, terms.limits, [-cost for cost in costs])
                 raise
-        self._reserved_queries, self._reserved_bits = query.n_rows, bits
+        self._reserved_queries, self._reserved_bits = n_rows, bits
 
     def _total(self, queries: int) -> list[float]:
         return [queries] * len(self._options.total_limits)

@@ -12,14 +12,16 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-STALE_AFTER_EDIT = frozenset({b"content-length", b"etag", b"content-md5", b"digest", b"content-digest",
-                              b"repr-digest"})
+STALE_AFTER_EDIT = frozenset({b"content-length", b"transfer-encoding", b"etag", b"content-md5", b"digest",
+                              b"content-digest", b"repr-digest"})
 """Answer headers that say something about the exact bytes."""
 
 
-def without(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> Headers:
-    """The headers but for some, names compared without case."""
-    return [(name, value) for name, value in headers if name.lower() not in names]
+def app_path(scope: Scope) -> str:
+    """The path as the app's own routes have it: without the prefix that it is mounted at."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root):] if root and path.startswith(root + "/") else path
 
 
 def is_plain_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -86,7 +86,7 @@ class Metrics:
         self._count()
         requests = CounterMetricFamily("counterclone_requests", "Requests by the guard's decision.",
                                        labels=["dialect", "decision", "status_class"])
-        for labels, count in self._requests.items():
+        for labels, count in dict(self._requests).items():  # requests go on meanwhile
             requests.add_metric(list(labels), count)
         yield requests
         yield CounterMetricFamily("counterclone_queries", "Rows in requests that were admitted.",

@@ -23,11 +23,14 @@ class Middleware:
         """One ASGI connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, self._closing(send))
-        elif (scope["type"] != "http" or scope["method"] in SAFE_METHODS
-                or not self._options.guards(scope["path"])):
+        elif scope["type"] != "http" or scope["method"] in SAFE_METHODS or not self._guards(scope):
             await self._app(scope, receive, send)
         else:
             await Responder(self._app, self._options, scope, receive, send).respond()
+
+    def _guards(self, scope: asgi.Scope) -> bool:
+        """Whether the path is guarded, as the server or as the app sees it."""
+        return self._options.guards(scope["path"]) or self._options.guards(asgi.app_path(scope))
 
     def _closing(self, send: asgi.Send) -> asgi.Send:
         """Flush the journal before the server is told that shutdown is complete."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -26,10 +26,13 @@ class Reading(msgspec.Struct, frozen=True, gc=False, eq=False):
     Attributes:
         rows: the target's probabilities before any policy, (queries, classes), None where there are none.
         bits: upper bound on the bits released for each query.
+        released: the outputs as the caller got them, by name, the one of `rows` first; None where those were
+            the target's.
     """
 
     rows: Rows | None
     bits: float
+    released: Mapping[str, Rows] | None = None
 
 
 class Later:
@@ -111,10 +114,10 @@ class Recorder:
             n_classes=[0 if each.rows is None else each.rows.shape[1] for each in readings],
             bits=[each.bits for each in readings],
             features=features,
-            texts=[[cell.decode() for cell in own] if query and matrix is None else None
+            texts=[_texts(query, own) if query and matrix is None else None
                    for query, own, matrix in zip(queries, cells, features, strict=True)],
-            payloads=[_payloads(query, reading) if self._keeps_payloads and query else None
-                      for query, reading in zip(queries, readings, strict=True)]))
+            payloads=[_payloads(query, matrix, reading) if self._keeps_payloads and query else None
+                      for query, matrix, reading in zip(queries, features, readings, strict=True)]))
 
     def _digested(self, cells: Sequence[Sequence[bytes]]) -> NDArray[np.uint64]:
         """The digest of each cell, 0 for a request that wasn't read: (rows,)."""
@@ -169,12 +172,28 @@ def _together(queries: Sequence[Query]) -> Features | None:
     return as_features([row for query in queries for row in query.values])
 
 
-def _payloads(query: Query, reading: Reading) -> list[bytes]:
-    rows = query.values.tolist() if isinstance(query.values, np.ndarray) else query.values
-    answers = [None] * query.n_rows if reading.rows is None else [{"scores": row} for row in reading.rows.tolist()]
+def _texts(query: Query, cells: Sequence[bytes]) -> list[str]:
+    """Rows as text: as they are, or what isn't text in its canonical form."""
+    return [row if isinstance(row, str) else cell.decode() for row, cell in zip(query.values, cells, strict=True)]
+
+
+def _payloads(query: Query, features: Features | None, reading: Reading) -> list[bytes]:
+    """Each row and its answer, as the caller got it, as an exchange in JSON."""
+    rows = query.values if features is None else features.tolist()
+    served = reading.rows
+    if served is not None and reading.released:
+        served = next(iter(reading.released.values()))
+        served = served[::len(served) // query.n_rows]
+    answers = [None] * query.n_rows if served is None else [{"scores": row} for row in served.tolist()]
     return [orjson.dumps({"query": _as_line(row), "answer": answer})
             for row, answer in zip(rows, answers, strict=True)]
 
 
 def _as_line(row: object) -> dict[str, object]:
-    return {"text": row} if isinstance(row, str) else {"features": row}
+    if isinstance(row, str):
+        return {"text": row}
+    return {"features": row} if _is_vector(row) else {"text": orjson.dumps(row).decode()}
+
+
+def _is_vector(row: object) -> bool:
+    return isinstance(row, list) and all(isinstance(value, int | float) for value in row)

@@ -32,11 +32,19 @@ from counterclone.randomness import new_request_id
 
 logger = logging.getLogger(__name__)
 
+CLIENT_CLOSED_REQUEST = 499
+"""What nginx calls the status of a request whose client went away; nobody gets it."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _REPLACED = frozenset({b"content-length", b"accept-encoding", b"transfer-encoding", b"x-request-id"})
 _BYPASSES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 """ASGI extensions by which an app could answer past us."""
 _NOTHING = Reading(None, 0.0)
+_NO_JSON = ("the answer is no plain JSON (see its content-type and content-encoding); expected that of the "
+            "request's format")
+_NO_PROBABILITIES = (
+    "the answer has floating-point numbers, none of them rows of probabilities; the owner can name the output to "
+    'guard in [target] scores, or let such answers pass with [guard] unknown = "pass"')
+_BROKEN = "the answer can't be cleaned; the API's owner finds the reason in the server's log"
 
 
 class Responder:
@@ -48,10 +56,13 @@ class Responder:
     _decision = "served"
     _status = 500
     _start: asgi.Message | None = None
+    _answer: Answer | None = None
     _is_done = False
-    _is_json = False
+    _is_refused = False
+    _is_passing = False
     _is_replayed = False
     _body = b""
+    _n_rows = 0
     _bits = 0.0
     _overhead = 0.0
     _upstream: float | None = None
@@ -79,9 +90,8 @@ class Responder:
                 await self._forward()
         finally:
             metrics.in_flight -= 1
-            query = self._admission.query
-            metrics.note(self._admission.route.kind, self._decision, self._status,
-                         query.n_rows if query else 0, self._bits, self._overhead, self._upstream)
+            metrics.note(self._admission.route.kind, self._decision, self._status, self._n_rows, self._bits,
+                         self._overhead, self._upstream)
 
     # On the way in.
 
@@ -96,10 +106,11 @@ class Responder:
         try:
             body = await self._read_body()
         except RequestError as error:
+            self._ticked = time.perf_counter()
             await self._refuse(error)  # in shadow mode too: half a body can't be passed on
             return False
         if body is None:
-            self._decision = "disconnected"
+            self._decision, self._status = "disconnected", CLIENT_CLOSED_REQUEST
             return False
         self._ticked = time.perf_counter()
         self._body = body
@@ -112,26 +123,32 @@ class Responder:
     async def _read_body(self) -> bytes | None:
         """The whole body; None where the client went away."""
         limit = self._options.limit_body_bytes
-        chunks: list[bytes] = []
-        size = 0
+        read = bytearray()
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 return None
             chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
+            if len(read) + len(chunk) > limit:
                 raise TooLarge(f"the body is over {limit} bytes; send fewer rows at a time")
-            if not message.get("more_body", False):
-                return b"".join([*chunks, chunk]) if chunks else chunk
-            chunks.append(chunk)
+            is_last = not message.get("more_body", False)
+            if is_last and not read:
+                return chunk
+            read += chunk  # a list of chunks would take many times the bytes of a body that drips in
+            if is_last:
+                return bytes(read)
 
     async def _stops(self, error: RequestError) -> bool:
         """Whether a request that isn't admitted stops here; it doesn't in shadow mode."""
         options = self._options
-        if isinstance(error, UnknownFormat) and not (options.enforce and options.blocks_unknown):
+        if isinstance(error, UnknownFormat) and not options.blocks_unknown:
             self._decision = "unscanned"
-            return False
+            try:
+                self._admission.admit_unread()
+            except LimitExceeded as limit:
+                error = limit
+            else:
+                return False
         self._decision = error.decision
         if options.enforce:
             await self._refuse(error)
@@ -151,20 +168,33 @@ class Responder:
     async def _forward(self) -> None:
         scope = dict(self._scope)
         scope["headers"] = [
-            *asgi.without(scope["headers"], _REPLACED), (b"accept-encoding", b"identity"),
-            (b"content-length", b"%d" % len(self._body)), (b"x-request-id", self._request_id)]
+            *[header for header in scope["headers"] if header[0] not in _REPLACED],
+            (b"accept-encoding", b"identity"), (b"content-length", b"%d" % len(self._body)),
+            (b"x-request-id", self._request_id)]
         if scope.get("extensions"):
             scope["extensions"] = {name: value for name, value in scope["extensions"].items()
                                    if name not in _BYPASSES}
+        query = self._admission.query
+        self._n_rows = query.n_rows if query else 0
         now = time.perf_counter()
         self._overhead += now - self._ticked
         self._ticked = now
         try:
             await self._app(scope, self._replay, self._on_message)
         finally:
-            if not self._is_done:  # the app raised, or ended in the middle of its answer
-                self._decision = "failed"
-                self._end(_NOTHING, is_used=False)
+            if not self._is_done:
+                self._end_broken()
+
+    def _end_broken(self) -> None:
+        """Settle where the app raised, or ended in the middle of its answer."""
+        self._decide("failed")
+        if not self._is_passing:
+            self._status = 500
+            self._end(_NOTHING, is_used=False)
+            return
+        admission = self._admission
+        assert admission.query is not None  # `_on_start` saw it
+        self._end(_NOTHING, is_used=True, charged_bits=admission.terms.expected_bits(admission.query.model))
 
     async def _replay(self) -> asgi.Message:
         if self._is_replayed:
@@ -175,84 +205,117 @@ class Responder:
     # On the way out.
 
     async def _on_message(self, message: asgi.Message) -> None:
-        kind = message["type"]
+        kind, start = message["type"], self._start
         if self._is_done:
-            await self._send(message)
+            if not self._is_refused:
+                await self._send(message)
         elif kind == "http.response.start":
             await self._on_start(message)
-        elif kind == "http.response.body" and self._start is not None:
+        elif kind == "http.response.body" and start is not None:
             self._chunks.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                await self._finish(self._start)
+            is_last = not message.get("more_body", False)
+            if self._is_passing:
+                if is_last:
+                    self._end_passed()
+                await self._send(message)
+            elif is_last:
+                await self._finish(start)
         else:
             await self._send(message)
 
     async def _on_start(self, start: asgi.Message) -> None:
-        """Hold back what has to be read; let errors of the app and answers to unread queries through."""
-        self._start = start
+        """Hold back what has to be cleaned; let the rest go on as it comes."""
+        self._start = start = {**start, "headers": list(start["headers"])}
         self._status = start["status"]
         is_success = 200 <= self._status < 300
-        if self._admission.query is not None and is_success and self._status != 204:
-            self._is_json = asgi.is_plain_json(start["headers"])
-            if self._is_json or self._must_clean():
+        if self._admission.query is None or not is_success or self._status == 204:
+            self._decide("unscanned" if is_success else "failed")
+            self._end(_NOTHING, is_used=is_success)
+        elif asgi.is_plain_json(start["headers"]):
+            if self._admission.terms.policies and self._options.enforce:
                 return
-        if self._decision == "served":
-            self._decision = "unscanned" if is_success else "failed"
-        self._end(_NOTHING, is_used=is_success)
-        await self._send({**start, "headers": self._headers(start)})
+            self._is_passing = True
+        elif not self._must_clean():
+            self._decide("unscanned")
+            self._end(_NOTHING, is_used=True)
+        else:
+            self._note_upstream()
+            if await self._blocks(AnswerError(_NO_JSON)):
+                return
+            self._end(_NOTHING, is_used=True)
+        start["headers"] = self._headers(start)
+        await self._send(start)
 
     def _must_clean(self) -> bool:
         """Whether an answer that can't be scanned must not pass."""
         return self._options.blocks_unknown and bool(self._admission.terms.policies)
 
     async def _finish(self, start: asgi.Message) -> None:
+        """Clean an answer that was held back, and send it."""
+        self._note_upstream()
+        body = released = b"".join(self._chunks)
+        try:
+            released, reading = self._release(body)
+        except Exception as error:  # whatever a plug-in raises, the answer isn't clean
+            if await self._blocks(error):
+                return
+            reading = self._unguarded()
+        self._end(reading, is_used=True)
+        if released is body:
+            headers = self._headers(start)
+        else:
+            headers = self._headers(start, asgi.STALE_AFTER_EDIT)
+            headers.append((b"content-length", b"%d" % len(released)))
+        self._overhead += time.perf_counter() - self._ticked
+        start["headers"] = headers
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": released, "more_body": False})
+
+    def _end_passed(self) -> None:
+        """Settle an answer that went on as it came; the journal reads it where nobody has to know it before."""
+        self._note_upstream()
+        options, admission = self._options, self._admission
+        terms, query, dialect = admission.terms, admission.query, admission.route.dialect
+        body = b"".join(self._chunks)
+        if options.journal is not None and not terms.policies and not terms.meters_bits:
+            assert query is not None  # `_on_start` saw it
+            assert dialect is not None  # since a query was read
+            self._end(Later(partial(_read_later, options, dialect, query, body)), is_used=True)
+        else:
+            would_be = _NOTHING  # in shadow mode, where limits count what the policies would have let through
+            try:
+                _, would_be = self._release(body)
+            except Exception as error:
+                self._note_uncleaned(error)
+            self._end(self._unguarded(), is_used=True, charged_bits=would_be.bits)
+        self._overhead += time.perf_counter() - self._ticked
+
+    def _note_upstream(self) -> None:
         now = time.perf_counter()
         self._upstream = now - self._ticked
         self._ticked = now
-        body = released = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        try:
-            released = self._release(body)
-        except AnswerError as error:
-            self._decision = "failed"
-            logger.error("answer not cleaned (request %s): %s", self._request_id.decode(), error)
-            if self._options.enforce and self._options.blocks_uncleaned:
-                await self._send_error(502, "answer_not_cleaned", str(error), [])
-                return
-            self._end(_NOTHING, is_used=True)
-        headers = self._headers(start)
-        if released is not body:
-            headers = asgi.without(headers, asgi.STALE_AFTER_EDIT)
-            headers.append((b"content-length", b"%d" % len(released)))
-        self._overhead += time.perf_counter() - self._ticked
-        await self._send({**start, "headers": headers})
-        await self._send({"type": "http.response.body", "body": released, "more_body": False})
 
-    def _release(self, body: bytes) -> bytes:
-        """The answer as it leaves, metered and journalled.
+    def _release(self, body: bytes) -> tuple[bytes, Reading]:
+        """The answer as it leaves, and what was read of it.
 
         Raises:
             AnswerError: it can't be cleaned.
         """
-        options, admission = self._options, self._admission
-        terms, query, dialect = admission.terms, admission.query, admission.route.dialect
-        assert query is not None  # `_on_start` held the answer back
-        assert dialect is not None  # since a query was read
-        if options.journal is not None and not terms.policies and not terms.meters_bits:
-            self._end(Later(partial(_read_later, options, dialect, query, body)), is_used=True)
-            return body
-        answer = self._read(body)
+        answer = self._answer = self._read(body)
         if answer is None:
-            self._decision = "unscanned"
-            self._end(_NOTHING, is_used=True)
-            return body
-        released, worth = body, UNGUARDED
-        if terms.policies and answer.outputs and options.enforce:
-            released = dialect.write_answer(answer, terms.release(answer, query, options.noise(query.model)))
-            worth = terms
-        bits = worth.answer_bits(answer)
+            self._decide("unscanned")
+            return body, _NOTHING
+        admission = self._admission
+        terms, query, dialect = admission.terms, admission.query, admission.route.dialect
+        assert query is not None  # as in `_end_passed`
+        assert dialect is not None
+        released = None
+        if terms.policies and answer.outputs:
+            released = terms.release(answer, query, self._options.noise(query.model))
+            body = dialect.write_answer(answer, released)
+        bits = terms.answer_bits(answer)
         terms.expect(query.model, bits)
-        self._end(Reading(answer.rows, bits), is_used=True)
-        return released
+        return body, Reading(answer.rows, bits, released)
 
     def _read(self, body: bytes) -> Answer | None:
         """The answer; None where it can't be scanned and may pass all the same.
@@ -261,44 +324,77 @@ class Responder:
             AnswerError: it can't be scanned, and policies would have to clean it.
         """
         query, dialect = self._admission.query, self._admission.route.dialect
-        assert query is not None  # as in `_release`
+        assert query is not None  # as in `_end_passed`
         assert dialect is not None
         try:
-            if not self._is_json:
-                raise AnswerError("the answer is no plain JSON (see its content-type and content-encoding); "
-                                  "expected that of the request's format")
             answer = dialect.read_answer(body, query.n_rows, self._options.scores)
             if not answer.is_scanned:
-                raise AnswerError("the answer has floating-point numbers, none of them rows of probabilities; "
-                                  "the owner can name the output to guard in [target] scores, or let such "
-                                  'answers pass with [guard] unknown = "pass"')
+                raise AnswerError(_NO_PROBABILITIES)
         except AnswerError:
             if self._must_clean():
                 raise
             return None
         return answer
 
-    def _end(self, reading: Reading | Later, *, is_used: bool) -> None:
-        """Settle the limits and journal the exchange."""
+    def _unguarded(self) -> Reading:
+        """What an answer tells that leaves as it is."""
+        answer = self._answer
+        return _NOTHING if answer is None else Reading(answer.rows, UNGUARDED.answer_bits(answer))
+
+    async def _blocks(self, error: Exception) -> bool:
+        """Whether an answer that can't be cleaned is a 502; it passes in shadow mode, or if the owner says so."""
+        self._note_uncleaned(error)
+        if not (self._options.enforce and self._options.blocks_uncleaned):
+            return False
+        # What a policy said may hold what it was given.
+        is_told = isinstance(error, AnswerError) and error.__cause__ is None
+        await self._send_error(502, "answer_not_cleaned", str(error) if is_told else _BROKEN, [])
+        return True
+
+    def _note_uncleaned(self, error: Exception) -> None:
+        self._decide("failed")
+        logger.error("answer not cleaned (request %s): %s", self._request_id.decode(), error,
+                     exc_info=None if isinstance(error, AnswerError) else error)
+
+    def _decide(self, decision: str) -> None:
+        """The first decision stays: in shadow mode, the request wouldn't have come so far."""
+        if self._decision == "served":
+            self._decision = decision
+
+    def _end(self, reading: Reading | Later, *, is_used: bool, charged_bits: float | None = None) -> None:
+        """Settle the limits and journal the exchange.
+
+        Args:
+            reading: what was read of the answer.
+            is_used: whether the query was answered.
+            charged_bits: what limits count for each query, the reading's bits where left out.
+        """
         self._is_done = True
         admission, query = self._admission, self._admission.query
+        n_rows = query.n_rows if query else 0
         if isinstance(reading, Reading):
-            self._bits = reading.bits * query.n_rows if query else 0.0
-        admission.settle(self._bits, is_used=is_used)
+            self._bits = reading.bits * n_rows
+        admission.settle(self._bits if charged_bits is None else charged_bits * n_rows, is_used=is_used)
         journal = self._options.journal
         if journal is not None:
-            account, size = admission.account, len(self._body) + sum(map(len, self._chunks))
+            account = admission.account
+            size = len(self._body) + sum(map(len, self._chunks)) if query else 0
             journal.append(Record(self._options.clock(), account.id, account.account_class, admission.route.kind,
                                   self._decision, self._status, size, query, reading))
 
-    def _headers(self, start: asgi.Message) -> asgi.Headers:
-        headers = list(start["headers"])
-        if not any(name.lower() == b"x-request-id" for name, _ in headers):
-            headers.append((b"x-request-id", self._request_id))
-        return headers
+    def _headers(self, start: asgi.Message, stale: frozenset[bytes] = frozenset()) -> asgi.Headers:
+        """The answer's headers but the stale ones, with the request's identifier."""
+        headers: asgi.Headers = start["headers"]
+        names = [name.lower() for name, _ in headers]
+        kept = [header for header, name in zip(headers, names, strict=True) if name not in stale]
+        if b"x-request-id" not in names:
+            kept.append((b"x-request-id", self._request_id))
+        return kept
 
     async def _send_error(self, status: int, code: str, message: str, headers: asgi.Headers) -> None:
         self._status = status
+        self._is_refused = True
+        self._overhead += time.perf_counter() - self._ticked
         self._end(_NOTHING, is_used=False)
         dialect = self._admission.route.dialect
         body = (dialect.error(status, code, message) if dialect

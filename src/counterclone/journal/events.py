@@ -147,7 +147,8 @@ def to_batch(blocks: Sequence[Exchange]) -> pa.RecordBatch:
     n_rows = sum(counts)
     return columns_to_batch(Columns(
         times, accounts, classes, dialects, models, decisions, statuses, counts,
-        _joined(digests, np.uint64, n_rows), _joined(labels, np.int32, n_rows), _joined(margins, np.float32, n_rows),
+        _joined(digests, np.uint64, n_rows), _joined(labels, np.int32, n_rows),
+        _joined(margins, np.float32, n_rows),
         n_classes, bits, features, texts, payloads))
 
 

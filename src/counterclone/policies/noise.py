@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from counterclone.answers import Context, Rows, largest, top_labels
+from counterclone.answers import Context, Rows, top_labels
 from counterclone.plugins import Spec
 
 DEPTH = 16.0
@@ -92,14 +92,22 @@ def _keep_order(levels: Levels, rows: Rows, n_kept: int) -> None:
     """Give the label the largest level, in place, and the first classes theirs in their true order."""
     top, each = top_labels(rows), np.arange(len(rows))
     if n_kept > 1:
-        classes = np.nonzero(largest(rows, np.full(len(rows), n_kept)))[1].reshape(len(rows), n_kept)
-        order = (-np.take_along_axis(rows, classes, axis=1)).argsort(axis=1, kind="stable")
-        classes = np.take_along_axis(classes, order, axis=1)
+        classes = _first_classes(rows, n_kept)
         held = np.take_along_axis(levels, classes, axis=1)
         np.put_along_axis(levels, classes, -np.sort(-held, axis=1), axis=1)
     levels[each, top] = levels.max(axis=1)
     tied = np.flatnonzero(top_labels(levels) != top)
     levels[tied, top[tied]] += 1.0
+
+
+def _first_classes(rows: Rows, n_kept: int) -> NDArray[np.intp]:
+    """The largest classes of each row in their order, the first of equals first: (rows, n_kept)."""
+    left, each = rows.copy(), np.arange(len(rows))
+    classes = np.empty((len(rows), n_kept), dtype=np.intp)
+    for place in range(n_kept):
+        classes[:, place] = top_labels(left)
+        left[each, classes[:, place]] = -1.0  # below every other
+    return classes
 
 
 def _from_levels(levels: Levels, scale: float) -> Rows:

@@ -93,7 +93,7 @@ def _of_lines(path: Path) -> Totals:
     accounts: dict[str, AccountTotals] = {}
     for line in lines:
         accounts.setdefault(line.account, AccountTotals()).add(line.n_rows, 0.0, line.time, line.time)
-    return _totals(accounts, lines.n_skipped, lines.skipped)
+    return _totals(accounts, lines.n_skipped, [f"{path}: {problem}" for problem in lines.skipped])
 
 
 def _totals(accounts: dict[str, AccountTotals], n_skipped: int, problems: list[str]) -> Totals:

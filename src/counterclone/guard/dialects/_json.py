@@ -10,7 +10,6 @@ import orjson
 from numpy.typing import NDArray
 
 from counterclone.errors import AnswerError, UnknownFormat
-from counterclone.queries import numbers
 
 Fields = dict[str, msgspec.Raw]
 
@@ -57,30 +56,41 @@ def fields(body: bytes | msgspec.Raw) -> Fields:
         raise AnswerError(f"the answer is no JSON object ({error}); expected one") from None
 
 
-def floats(raw: bytes | msgspec.Raw) -> NDArray[np.float64] | None:
-    """A JSON array as floating-point numbers; None where they are whole, no numbers or ragged.
-
-    Raises:
-        AnswerError: not JSON.
-    """
+def matrix(raw: bytes | msgspec.Raw) -> NDArray[np.float64] | None:
+    """Rows of numbers that aren't all whole, (rows, classes); None for any other JSON, or for none."""
     try:
         array = np.asarray(_matrix.decode(raw))
-    except (msgspec.ValidationError, ValueError):  # anything but rows of numbers
-        found = numbers(load_answer(raw))
-        if found is None:
-            return None
-        array = found
+    except ValueError:  # no rows of numbers, or ragged ones
+        return None
     return array if array.dtype.kind == "f" else None
 
 
+def holds_floats(value: Any) -> bool:
+    """Whether there is a number that isn't whole anywhere in a JSON value."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, float):
+            return True
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return False
+
+
 def raw(array: NDArray[Any]) -> msgspec.Raw:
-    """An array as JSON."""
+    """An array as JSON, a single number as a number."""
+    if not array.ndim:
+        return msgspec.Raw(orjson.dumps(array.tolist()))
     return msgspec.Raw(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def like(array: NDArray[np.float64], original: NDArray[Any]) -> NDArray[Any]:
-    """Numbers in the shape of the original, whole ones where the original's were."""
+    """Numbers in the shape of the original; whole ones, or true and false, where the original's were."""
     shaped = array.reshape(original.shape)
+    if original.dtype.kind == "b" and ((shaped == 0.0) | (shaped == 1.0)).all():
+        return shaped.astype(np.bool_)
     if original.dtype.kind in "iu" and (shaped == np.rint(shaped)).all():
         return shaped.astype(np.int64)
     return shaped

@@ -17,14 +17,20 @@ from counterclone.guard.dialects import _json
 from counterclone.plugins import Spec
 from counterclone.queries import Query, numbers
 
+SIDE_BYTES = 1 << 24
+"""What a side input may take, written out for every row that it belongs to."""
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer")
+_WHOLE = re.compile(r"BOOL|BYTES|U?INT\d+")
+_FLOATING = re.compile(r"B?FP?\d+")
 
 
 class Oip(Spec, frozen=True):
     """`POST /v2/models/{model}[/versions/{version}]/infer`, tensors as JSON.
 
-    The first axis of an input is the batch. Outputs of a floating-point datatype whose rows are
-    probabilities are edited; all others, and health and metadata routes, pass byte for byte.
+    The first axis of the inputs is the batch: the longest one among inputs of several axes. An input of
+    another length belongs to every row. Inputs count in the order of their names. Outputs of a
+    floating-point datatype whose rows are probabilities are edited; all others, and health and metadata
+    routes, pass byte for byte.
     """
 
     def model(self, method: str, path: str) -> str | None:
@@ -36,19 +42,22 @@ class Oip(Spec, frozen=True):
         """Parse a request.
 
         Raises:
-            UnknownFormat: no JSON object, no inputs, or data that doesn't fill its shape.
+            UnknownFormat: no JSON object, no inputs, data that doesn't fit its shape or its datatype, or
+                outputs asked for as text.
         """
-        inputs = _json.load_query(body).get("inputs")
+        document = _json.load_query(body)
+        inputs = document.get("inputs")
         if not isinstance(inputs, list) or not inputs:
             raise UnknownFormat("the request has no `inputs`; send a list of tensors")
-        tensors = [_tensor(tensor) for tensor in inputs]
-        n_rows = len(tensors[0])
+        if "outputs" in document and _asks_for_classes(document["outputs"]):
+            raise UnknownFormat("`outputs` asks for a classification, which is text; ask for the tensor itself")
+        tensors = [_tensor(tensor) for tensor in _in_order(inputs)]
+        n_rows = _n_rows(tensors)
         if not n_rows:
             raise UnknownFormat("the request has no rows; send at least one")
-        if all(tensor.dtype.kind != "O" for tensor in tensors):
-            columns = [_by_row(tensor, n_rows) for tensor in tensors]
-            return Query(np.hstack(columns), model=model)
         columns = [_by_row(tensor, n_rows) for tensor in tensors]
+        if all(column.dtype.kind != "O" for column in columns):
+            return Query(columns[0] if len(columns) == 1 else np.hstack(columns), model=model)
         return Query([[column[i].tolist() for column in columns] for i in range(n_rows)], model=model)
 
     def write_query(self, body: bytes, query: Query) -> bytes:
@@ -57,15 +66,15 @@ class Oip(Spec, frozen=True):
         document = _json.fields(body)
         inputs = msgspec.json.decode(document["inputs"], type=list[_json.Fields])
         start = 0
-        for tensor in inputs:
-            shape = orjson.loads(bytes(tensor["shape"]))
-            original = np.asarray(orjson.loads(bytes(tensor["data"])))
-            if shape[0] != query.n_rows:
+        read = _in_order(orjson.loads(bytes(document["inputs"])))
+        for tensor, asked in zip(_in_order(inputs), read, strict=True):
+            original = np.asarray(asked["data"])
+            if asked["shape"][0] != query.n_rows:
                 start += original.size
                 continue
-            width = original.size // query.n_rows
-            tensor["data"] = _json.raw(_json.like(query.features[:, start:start + width], original))
-            start += width
+            end = start + original.size // query.n_rows
+            tensor["data"] = _json.raw(_json.like(query.features[:, start:end], original))
+            start = end
         document["inputs"] = msgspec.Raw(msgspec.json.encode(inputs))
         return msgspec.json.encode(document)
 
@@ -84,6 +93,8 @@ class Oip(Spec, frozen=True):
         arrays = {}
         for tensor in outputs:
             name, array = _output(tensor)
+            if name in arrays:
+                raise AnswerError(f"two outputs of the answer go by the name '{name}'; expected a name for each")
             if array is not None:
                 arrays[name] = array
         found = find_outputs(arrays, n_rows, scores)
@@ -100,34 +111,83 @@ class Oip(Spec, frozen=True):
         return orjson.dumps({"error": message})
 
 
+# Queries
+
+
+def _in_order(tensors: list[Any]) -> list[Any]:
+    """Inputs by name, since servers read them by name: another order is the same query."""
+    return tensors if len(tensors) == 1 else sorted(tensors, key=_name)
+
+
+def _name(tensor: Any) -> str:
+    name = tensor.get("name") if isinstance(tensor, dict) else None
+    if isinstance(name, msgspec.Raw):
+        name = orjson.loads(bytes(name))
+    return name if isinstance(name, str) else ""
+
+
+def _asks_for_classes(outputs: Any) -> bool:
+    """Whether a request wants scores in text, which no policy could edit (Triton's classification extension)."""
+    return isinstance(outputs, list) and any(
+        isinstance(output, dict) and isinstance(parameters := output.get("parameters"), dict)
+        and "classification" in parameters for output in outputs)
+
+
 def _tensor(tensor: Any) -> NDArray[Any]:
     """An input as an array of its shape; of objects where it isn't numbers."""
     match tensor:
         case {"data": list(data), "shape": [_, *_] as shape} if all(type(side) is int for side in shape):
-            array = numbers(data)
+            array: NDArray[Any] | None = numbers(data)
             if array is None:
-                array = np.empty(len(data), dtype=object)
-                array[:] = data
+                array = _objects(data, tensor.get("datatype"))
             if min(shape) >= 0 and math.prod(shape) == array.size:
                 return array.reshape(shape)
             raise UnknownFormat(f"an input of shape {shape} has {array.size} values; send as many as fit it")
     raise UnknownFormat("an input has no `shape` and `data` in JSON; send both (binary tensors aren't read)")
 
 
+def _objects(data: list[Any], datatype: object) -> NDArray[np.object_]:
+    """Values that aren't numbers, nested as they may be, in one axis."""
+    if datatype != "BYTES" and isinstance(datatype, str):
+        raise UnknownFormat(f"an input of datatype {datatype[:16]} holds something else than numbers in rows of "
+                            "one length; send numbers")
+    while data and all(isinstance(value, list) for value in data):
+        data = [inner for value in data for inner in value]
+    array = np.empty(len(data), dtype=object)
+    array[:] = data
+    return array
+
+
+def _n_rows(tensors: list[NDArray[Any]]) -> int:
+    """The length of the batch, whatever order the inputs are in."""
+    if len(tensors) == 1:
+        return len(tensors[0])
+    return max(map(len, [tensor for tensor in tensors if tensor.ndim > 1] or tensors))
+
+
 def _by_row(tensor: NDArray[Any], n_rows: int) -> NDArray[Any]:
     """A tensor's values row by row; one without the batch axis belongs to every row: (n_rows, values)."""
     if len(tensor) == n_rows:
         return tensor.reshape(n_rows, -1)
-    return np.broadcast_to(tensor.reshape(1, -1), (n_rows, tensor.size))
+    values = tensor.reshape(1, -1)
+    if n_rows * len(orjson.dumps(values.tolist())) > SIDE_BYTES:  # a short body could ask for any memory
+        raise UnknownFormat(f"an input belongs to each of {n_rows} rows and is too long for so many; send fewer "
+                            "rows at a time")
+    return np.broadcast_to(values, (n_rows, tensor.size))
+
+
+# Answers
 
 
 def _output(tensor: _json.Fields) -> tuple[str, NDArray[np.float64] | None]:
-    """An output's name and, where its datatype is floating-point, its values in its shape."""
-    name = _text(tensor, "name")
-    if "FP" not in (datatype := _text(tensor, "datatype")) and datatype != "BF16":
+    """An output's name and, unless its datatype is whole numbers or text, its values in its shape."""
+    name, datatype = _text(tensor, "name"), _text(tensor, "datatype")
+    if _WHOLE.fullmatch(datatype):
         return name, None
     shape, data = (_json.load_answer(tensor.get(key, b"")) for key in ("shape", "data"))
     array = numbers(data)
+    if not _FLOATING.fullmatch(datatype) and not _json.holds_floats(data):
+        return name, None
     if array is None:
         raise AnswerError(f"output '{name}' holds something else than numbers; expected {datatype} data")
     try:

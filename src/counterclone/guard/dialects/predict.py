@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from counterclone.answers import Answer, Rows, find_outputs
+from counterclone.answers import SUM_TOLERANCE, Answer, Rows, find_outputs
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.guard.dialects import _json
 from counterclone.plugins import Spec
-from counterclone.queries import Query, numbers
+from counterclone.queries import Features, Query, numbers
 
 QUERY_FIELDS = ("instances", "inputs", "dataframe_split", "dataframe_records")
 _MODEL = re.compile(r"/v1/models/([^/:]+)")
+_NO_NUMBERS = frozenset({b'"', b"t", b"f", b"n"})  # text, true, false and null
+_BY_CLASS = None
+"""The step into rows that are objects of one number for each class."""
+_DEEPEST = 8
+
+Path = tuple[str | None, ...]
+
+
+class Outputs(NamedTuple):
+    """The floating-point outputs of an answer, as they are found.
+
+    Attributes:
+        arrays: by name: `field`, `field.inner` or `field.*`.
+        paths: the way to each that isn't a field itself.
+        named: the field that the owner named, "" for none.
+    """
+
+    arrays: dict[str, NDArray[np.float64]]
+    paths: dict[str, Path]
+    named: str
 
 
 class Predict(Spec, frozen=True):
     """`{"instances" | "inputs" | "dataframe_split" | "dataframe_records": ...}` in, any JSON fields out.
 
+    Inputs that have names count in the order of their names, so that another order is the same query.
     Probabilities are looked for in the answer's fields, in the fields of its rows (`{"predictions":
     [{"probabilities": [...]}]}`) and in rows keyed by class (`{"predictions": [{"cat": 0.9, "dog": 0.1}]}`).
     """
@@ -39,14 +60,19 @@ class Predict(Spec, frozen=True):
         """Parse a request.
 
         Raises:
-            UnknownFormat: no JSON object, none of the four fields, or no rows.
+            UnknownFormat: no JSON object, none of the four fields or several, or no rows.
         """
         document = _json.load_query(body)
+        found = ""
         for field in QUERY_FIELDS:
             if field in document:
-                return _query(_rows(field, document[field]), model)
-        raise UnknownFormat(f"the body has none of the fields {', '.join(QUERY_FIELDS)}; send one of them, "
-                            "or name the API's format in [target] dialect")
+                if found:  # the app may read the one and the guard the other
+                    raise UnknownFormat(f"the body has both `{found}` and `{field}`; send one of them")
+                found = field
+        if not found:
+            raise UnknownFormat(f"the body has none of the fields {', '.join(QUERY_FIELDS)}; send one of them, or "
+                                "name the API's format in [target] dialect")
+        return _query(found, document[found], model)
 
     def write_query(self, body: bytes, query: Query) -> bytes:
         """The request with the features of `query` in the place of its own."""
@@ -55,7 +81,7 @@ class Predict(Spec, frozen=True):
         field = next(name for name in QUERY_FIELDS if name in document)
         if field == "dataframe_split":
             frame = _json.fields(document[field])
-            frame["data"] = _put(frame["data"], query.features)
+            frame["data"] = _put_frame(orjson.loads(bytes(document[field])), query.features)
             document[field] = msgspec.Raw(msgspec.json.encode(frame))
         else:
             document[field] = _put(document[field], query.features)
@@ -67,114 +93,205 @@ class Predict(Spec, frozen=True):
         Raises:
             AnswerError: no JSON, or the named output isn't probabilities.
         """
-        arrays = _arrays(body)
+        body = body.lstrip()
+        is_bare = body.startswith(b"[")
+        fields = {"": msgspec.Raw(body)} if is_bare else _json.fields(body)
+        arrays: dict[str, NDArray[np.float64]] = {}
+        paths: dict[str, Path] = {}
+        has_others = False
+        for field, raw in fields.items():
+            if bytes(raw)[:1] in _NO_NUMBERS:
+                continue
+            rows = _json.matrix(raw)
+            if rows is None or field in arrays:
+                found = Outputs(arrays, paths, scores.rpartition(".")[2])
+                has_others |= _search(_json.load_answer(raw), field, (field,), found)
+            else:
+                arrays[field] = rows
         if scores and scores not in arrays:
             scores = next((name for name in arrays if name.endswith("." + scores)), scores)
         outputs = find_outputs(arrays, n_rows, scores)
-        return Answer(outputs, body, is_scanned=bool(outputs) or not arrays)
+        return Answer(outputs, (fields, paths, is_bare), is_scanned=bool(outputs) or not (arrays or has_others))
 
     def write_answer(self, answer: Answer, released: dict[str, Rows]) -> bytes:
         """The answer with other rows; the fields around them stay byte for byte."""
-        body: bytes = answer.document
-        if "" in released:  # the answer is a bare array
-            return bytes(_json.raw(answer.outputs[""].restored(released[""])))
-        document = _json.fields(body)
+        fields, paths, is_bare = answer.document
+        edited = dict(fields)
         for name, rows in released.items():
-            field, _, inner = name.partition(".")
             values = answer.outputs[name].restored(rows)
-            document[field] = _replaced(document[field], inner, values) if inner else _json.raw(values)
-        return msgspec.json.encode(document)
+            field, *inner = paths.get(name, (name,))
+            edited[field] = _replaced(edited[field], inner, values)
+        return bytes(edited[""]) if is_bare else msgspec.json.encode(edited)
 
     def error(self, status: int, code: str, message: str) -> bytes:
         """`{"error": message, "code": code}`, as TensorFlow Serving's clients read it."""
         return orjson.dumps({"error": message, "code": code})
 
 
-_NO_NUMBERS = frozenset({b'"', b"t", b"f", b"n"})  # text, true, false and null
-BY_CLASS = "*"
-"""The inner name of rows that are objects of one number for each class."""
+# Queries
 
 
-def _rows(field: str, value: Any) -> Any:
-    """The rows of a request's field: a list, or an object of columns as they are."""
+def _query(field: str, value: Any, model: str) -> Query:
     if field == "dataframe_split":
-        if not isinstance(value, dict) or not isinstance(value.get("data"), list):
-            raise UnknownFormat("`dataframe_split` has no `data`; send columns and data as pandas does")
-        return value["data"]
-    if isinstance(value, list | dict):
-        return value
-    return [value]
+        names, columns = _frame(value)
+        return _by_name(names, columns, model) if names else Query(value["data"], model=model)
+    if isinstance(value, dict):
+        lists = {name: column if isinstance(column, list) else [column] for name, column in value.items()}
+        return _by_name(list(lists), list(lists.values()), model)
+    if not isinstance(value, list):
+        return Query([value], model=model)
+    if not value:
+        raise UnknownFormat("the request has no rows; send at least one")
+    if not isinstance(value[0], dict):
+        return Query(value, model=model)
+    if "datatype" in value[0] and "shape" in value[0]:
+        raise UnknownFormat("the body is one of the Open Inference Protocol, whose paths are "
+                            "/v2/models/{model}/infer; send it to one of them")
+    names = list(value[0])
+    if not all(isinstance(row, dict) and row.keys() == value[0].keys() for row in value):
+        return Query(value, model=model)
+    return _by_name(names, [[row[name] for row in value] for name in names], model)
 
 
-def _query(rows: Any, model: str) -> Query:
+def _frame(value: Any) -> tuple[list[str], list[list[Any]]]:
+    """The columns of a pandas frame, split; none where they have no names."""
+    if not isinstance(value, dict) or not isinstance(rows := value.get("data"), list):
+        raise UnknownFormat("`dataframe_split` has no `data`; send columns and data as pandas does")
     if not rows:
         raise UnknownFormat("the request has no rows; send at least one")
-    return _columns(rows, model) if isinstance(rows, dict) else Query(rows, model=model)
+    names = value.get("columns")
+    if not isinstance(names, list) or not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return [], []
+    if len({str(name) for name in names}) != len(names):
+        raise UnknownFormat("`dataframe_split` has two columns of one name; give each its own")
+    return [str(name) for name in names], [list(column) for column in zip(*rows, strict=True)]
 
 
-def _columns(columns: dict[str, Any], model: str) -> Query:
-    lists = [value if isinstance(value, list) else [value] for value in columns.values()]
-    n_rows = len(lists[0])
-    if not n_rows or any(len(column) != n_rows for column in lists):
-        raise UnknownFormat("the columns of `inputs` have different lengths; send one value a row in each")
-    arrays = [numbers(column) for column in lists]
+def _by_name(names: list[str], columns: list[list[Any]], model: str) -> Query:
+    """The rows behind named columns, in the order of the names."""
+    n_rows = len(columns[0]) if columns else 0
+    if not n_rows or any(len(column) != n_rows for column in columns):
+        raise UnknownFormat("the request has no rows, or its columns have different lengths; send one value a row "
+                            "in each")
+    order = _order(names)
+    arrays = [numbers(columns[i]) for i in order]
     numeric = [array.reshape(n_rows, -1) for array in arrays if array is not None]
-    if len(numeric) == len(lists):
+    if len(numeric) == len(columns):
         return Query(np.hstack(numeric), model=model)
-    names = list(columns)
-    return Query([dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)], model=model)
+    return Query([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)], model=model)
 
 
-def _put(raw: msgspec.Raw, features: NDArray[np.float64]) -> msgspec.Raw:
+def _order(names: list[str]) -> list[int]:
+    return sorted(range(len(names)), key=names.__getitem__)
+
+
+def _edited(columns: Iterable[list[Any]], features: Features) -> Iterator[NDArray[Any]]:
+    """Features as the columns that they were read from, in the same order."""
+    start = 0
+    for column in columns:
+        original = np.asarray(column)
+        end = start + original.size // len(features)
+        yield _json.like(features[:, start:end], original)
+        start = end
+
+
+def _put(raw: msgspec.Raw, features: Features) -> msgspec.Raw:
     """The rows or columns of a request's field with other numbers in the same shape."""
     value = orjson.loads(bytes(raw))
-    if not isinstance(value, dict):
-        return _json.raw(_json.like(features, np.asarray(value)))
-    put, start = {}, 0
-    for name, column in value.items():
-        array = np.asarray(column)
-        width = array.size // len(features)
-        put[name] = _json.raw(_json.like(features[:, start:start + width], array))
-        start += width
-    return msgspec.Raw(msgspec.json.encode(put))
+    if isinstance(value, dict):
+        names = sorted(value)
+        columns = [value[name] if isinstance(value[name], list) else [value[name]] for name in names]
+        put = dict(zip(names, map(_json.raw, _edited(columns, features)), strict=True))
+        return msgspec.Raw(msgspec.json.encode({name: put[name] for name in value}))
+    if isinstance(value, list) and isinstance(value[0], dict):
+        rows = msgspec.json.decode(raw, type=list[_json.Fields])
+        names = sorted(value[0])
+        for name, column in zip(names, _edited([[row[name] for row in value] for name in names], features),
+                                strict=True):
+            for row, number in zip(rows, column, strict=True):
+                row[name] = _json.raw(number)
+        return msgspec.Raw(msgspec.json.encode(rows))
+    return _json.raw(_json.like(features, np.asarray(value)))
 
 
-def _arrays(body: bytes) -> dict[str, NDArray[np.float64]]:
-    """The floating-point outputs of an answer by name: `field`, `field.inner` or `field.*`."""
-    document = {"": msgspec.Raw(body)} if body.lstrip()[:1] == b"[" else _json.fields(body)
-    arrays = {}
-    for field, raw in document.items():
-        start = bytes(raw).lstrip(b"[ \t\r\n")[:1]
-        if start == b"{":
-            for inner, array in _inner_arrays(_json.load_answer(raw)):
-                arrays[f"{field}.{inner}"] = array
-        elif start not in _NO_NUMBERS and (found := _json.floats(raw)) is not None:
-            arrays[field] = found if found.ndim else found.reshape(1)
-    return arrays
+def _put_frame(frame: dict[str, Any], features: Features) -> msgspec.Raw:
+    names, columns = _frame(frame)
+    if not names:
+        return _json.raw(_json.like(features, np.asarray(frame["data"])))
+    order = _order(names)
+    for i, column in zip(order, _edited([columns[i] for i in order], features), strict=True):
+        columns[i] = column.tolist()
+    return msgspec.Raw(orjson.dumps(list(zip(*columns, strict=True))))
 
 
-def _inner_arrays(value: Any) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """The floating-point outputs in rows that are objects."""
+# Answers
+
+
+def _search(value: Any, name: str, path: Path, found: Outputs) -> bool:
+    """Find the floating-point outputs in a part of an answer.
+
+    Returns:
+        Whether it holds other numbers that aren't whole: with nulls among them, ragged, or too deep.
+    """
+    array = numbers(value)
+    if array is not None:
+        if array.dtype == np.float64:
+            _keep(array.astype(np.float64, copy=False), name, path, found)
+        return False
     rows = value if isinstance(value, list) else [value]
-    if not all(isinstance(row, dict) and list(row) == list(rows[0]) for row in rows):
-        raise AnswerError("the rows of the answer have different fields; expected the same in each")
-    by_class = numbers([list(row.values()) for row in rows])
-    if by_class is not None and by_class.dtype == np.float64 and by_class.ndim == 2 and by_class.shape[1] > 1:
-        yield BY_CLASS, by_class.astype(np.float64, copy=False)
-        return
-    for name in rows[0]:
-        array = numbers([row[name] for row in rows])
-        if array is not None and array.dtype == np.float64:
-            yield name, array.astype(np.float64, copy=False)
+    if not _are_alike(rows) or len(path) > _DEEPEST:
+        return _json.holds_floats(value)
+    shares = _by_class(rows) if found.named not in rows[0] else None
+    if shares is not None:
+        _keep(shares, f"{name}.*", (*path, _BY_CLASS), found)
+        return False
+    has_others = [_search([row[inner] for row in rows], f"{name}.{inner}", (*path, inner), found)
+                  for inner in rows[0]]
+    return any(has_others)
 
 
-def _replaced(raw: msgspec.Raw, inner: str, values: NDArray[np.float64]) -> msgspec.Raw:
-    """A field whose rows are objects, with other numbers in one of their fields, or in all by class."""
-    is_list = bytes(raw).lstrip().startswith(b"[")
-    rows = msgspec.json.decode(raw, type=list[dict[str, msgspec.Raw]]) if is_list else [_json.fields(raw)]
+def _keep(array: NDArray[np.float64], name: str, path: Path, found: Outputs) -> None:
+    if name in found.arrays:
+        raise AnswerError(f"two outputs of the answer go by the name '{name}'; expected a name for each")
+    found.arrays[name] = array if array.ndim else array.reshape(1)
+    if len(path) > 1:
+        found.paths[name] = path
+
+
+def _are_alike(rows: list[Any]) -> bool:
+    """Whether rows are objects with the same fields."""
+    return bool(rows) and isinstance(rows[0], dict) and bool(rows[0]) and all(
+        isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows)
+
+
+def _by_class(rows: list[dict[str, Any]]) -> NDArray[np.float64] | None:
+    """Rows that are objects of one probability for each class, (rows, classes), each in its own order."""
+    array = numbers([list(row.values()) for row in rows])
+    if array is None or array.dtype != np.float64 or array.ndim != 2 or array.shape[1] < 2 or array.min() < 0.0:
+        return None
+    with np.errstate(over="ignore"):
+        is_whole = np.abs(array.sum(axis=1) - 1.0) <= SUM_TOLERANCE
+    return array.astype(np.float64, copy=False) if is_whole.all() else None
+
+
+def _replaced(raw: msgspec.Raw, path: list[str | None], values: NDArray[np.float64]) -> msgspec.Raw:
+    """A field with other numbers at the end of a path through its rows."""
+    is_list = bytes(raw)[:1] == b"["
+    if not path:
+        return _json.raw(values if is_list else values.reshape(()))
+    rows = msgspec.json.decode(raw, type=list[_json.Fields]) if is_list else [_json.fields(raw)]
     for row, value in zip(rows, values, strict=True):
-        if inner == BY_CLASS:
-            row.update(zip(row, (msgspec.Raw(orjson.dumps(share)) for share in value.tolist()), strict=True))
-        else:
-            row[inner] = _json.raw(value)
+        _replace(row, path, value)
     return msgspec.Raw(msgspec.json.encode(rows if is_list else rows[0]))
+
+
+def _replace(row: _json.Fields, path: list[str | None], value: NDArray[np.float64]) -> None:
+    name, *deeper = path
+    if name is _BY_CLASS:
+        row.update(zip(row, map(_json.raw, value), strict=True))
+    elif deeper:
+        inner = _json.fields(row[name])
+        _replace(inner, deeper, value)
+        row[name] = msgspec.Raw(msgspec.json.encode(inner))
+    else:
+        row[name] = _json.raw(value)

@@ -1,0 +1,380 @@
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+from prometheus_client import CollectorRegistry
+
+from counterclone import cli, config, plugins
+from counterclone.compose import Guard
+
+KEY = re.compile(r"cc_live_[0-9a-f]{8}_[0-9a-f]{72}")
+LINES = """\
+{"time": 1764000000.0, "account": "busy", "query": {"features": [[0.1, 2.0], [1, 2]]}}
+{"time": 1764000001.0, "account": "[red]quiet[/red]", "query": {"features": [0.1, 2.0]}, "answer": {"label": 1}}
+
+not JSON
+{"time": 1764000009.0, "account": "busy", "query": {"text": "hello"}, "meta": {"ip": "10.0.0.7"}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def fixture_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command runs in a folder of its own, with a secret, on a terminal of 80 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COUNTERCLONE_SECRET", "a secret of the tests")
+    monkeypatch.delenv("COUNTERCLONE_CONFIG", raising=False)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.cli, arguments, prog_name="counterclone")
+
+
+def output(*arguments: str) -> str:
+    """Standard output of a command that succeeds and says nothing else."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def json_output(*arguments: str) -> Any:
+    """The one JSON object on standard output."""
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0
+    assert result.stdout.count("\n") == 1
+    document = json.loads(result.stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+def failure(*arguments: str, code: int = 2) -> list[str]:
+    """The lines of a command that fails: nothing on standard output, no traceback."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert "Traceback" not in result.stderr
+    return result.stderr.splitlines()
+
+
+def write(text: str, name: str = "counterclone.toml") -> None:
+    Path(name).write_text(text, encoding="utf-8")
+
+
+# Help
+
+def verbs(group: click.Group = cli.cli, *path: str) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in sorted(group.commands.items()):
+        found += verbs(command, *path, name) if isinstance(command, click.Group) else [(*path, name)]
+    return [path, *found] if path else found
+
+
+def test_help_says_what_everything_does(golden: Callable[[str, str], None]) -> None:
+    pages = [output(*verb, "--help") for verb in [(), *verbs()]]
+    golden("cli_help.txt", "\n".join(pages))
+
+
+@pytest.mark.parametrize("verb", [verb for verb in verbs() if verb != ("keys",)], ids=" ".join)
+def test_every_verb_has_the_common_options(verb: tuple[str, ...]) -> None:
+    text = output(*verb, "-h")
+    assert all(option in text for option in ("--config FILE", "--json", "--seed INTEGER", "--debug"))
+
+
+def test_the_version_is_the_packages() -> None:
+    assert importlib.metadata.version("counterclone") in output("--version")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["chek"], "Error: No such command 'chek'. Did you mean 'check'?"),
+    (["check", "--jsn"], "Error: No such option '--jsn'. Did you mean '--json'?"),
+    (["list"], "Error: Missing argument 'FAMILY'."),
+    (["check", "--seed", "x"], "Error: Invalid value for '--seed': 'x' is not a valid integer."),
+], ids=["verb", "option", "argument", "value"])
+def test_wrong_usage_is_two(arguments: list[str], message: str) -> None:
+    assert failure(*arguments)[-1] == message
+
+
+# list
+
+@pytest.mark.parametrize("family", list(plugins.FAMILIES))
+def test_a_family_is_listed(family: str) -> None:
+    kinds = plugins.kinds(family)
+    lines = output("list", family).splitlines()
+    assert [line.split()[0] for line in lines] == kinds
+    for kind, line in zip(kinds, lines, strict=True):
+        assert line.endswith(plugins.load(family, kind).summary())
+
+
+def test_a_family_is_listed_as_json() -> None:
+    assert json_output("list", "rules") == {"family": "rules", "plugins": [
+        {"kind": kind, "summary": plugins.load("rules", kind).summary()} for kind in plugins.kinds("rules")]}
+
+
+@pytest.mark.parametrize(("family", "near"), [("policys", " (did you mean 'policies'?)"), ("xyzzy", "")],
+                         ids=["near", "far"])
+def test_another_family_is_an_error(family: str, near: str) -> None:
+    assert failure("list", family) == [
+        f"counterclone: there is no family '{family}'{near}; expected one of policies, rules, dialects"]
+
+
+# check
+
+GOOD = """
+[guard]
+workers = 2
+[[guard.policy]]
+kind = "noise"
+scale = 1
+[[guard.rule]]
+kind = "range"
+low = -inf
+high = [1, 2]
+[[accounts.class]]
+name = "partners"
+accounts = ["key:a"]
+policies = [{ kind = "labels" }]
+"""
+
+
+@pytest.mark.parametrize("text", ["", GOOD], ids=["empty", "full"])
+def test_a_file_is_checked_and_printed_so_that_it_can_be_read_again(text: str) -> None:
+    write(text)
+    first = output("check")
+    assert first.startswith(f"# counterclone.toml, digest {config.parse(tomllib.loads(text), {}, '').digest()}\n")
+    write(first)
+    assert output("check") == first
+
+
+def test_what_is_printed_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(GOOD)
+    monkeypatch.setenv("COUNTERCLONE_GUARD_ENFORCE", "false")
+    printed = tomllib.loads(output("check"))
+    assert printed["guard"]["enforce"] is False
+    assert printed["guard"]["limit_queries_per_minute"] == 600
+    assert printed["guard"]["policy"] == [{"kind": "noise", "scale": 1.0, "keep_order": 1}]
+
+
+def test_a_check_as_json() -> None:
+    write(GOOD)
+    document = json_output("check")
+    assert document["file"] == "counterclone.toml"
+    assert document["config_digest"] == config.load(Path("counterclone.toml")).digest()
+    assert document["config"]["guard"]["workers"] == 2
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_another_file_may_be_named(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("target.epoch = 'other'", "other.toml")
+    if how == "variable":
+        monkeypatch.setenv("COUNTERCLONE_CONFIG", "other.toml")
+    assert 'epoch = "other"' in output("check", *(["--config", "other.toml"] if how == "option" else []))
+
+
+def test_a_broken_file_is_a_line_for_each_problem() -> None:
+    write("gaurd = 1\n[guard]\nenforce = 'no'\npolicy = [{kind = 'roundng'}]")
+    assert failure("check") == [
+        "counterclone: counterclone.toml: unknown key `gaurd` (did you mean 'guard'?)",
+        "counterclone: counterclone.toml: [guard] enforce: expected `bool`, got `str`",
+        "counterclone: counterclone.toml: [[guard.policy]] 1: there is no 'roundng' among the policies (did you "
+        "mean 'rounding'?); `counterclone list policies` shows them"]
+    assert failure("check", "--json") == failure("check")
+
+
+def test_settings_that_cannot_work_together_are_found() -> None:
+    write("guard = {workers = 700}")
+    assert failure("check") == [
+        "counterclone: [guard] limit_queries_per_minute = 600 can't be split between 700 workers; raise it, or "
+        "set [guard] workers lower"]
+
+
+def test_a_traceback_is_shown_with_debug_only() -> None:
+    result = run("check", "--debug")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Traceback (most recent call last):")
+    assert result.stderr.splitlines()[-1] == failure("check")[-1]
+    assert failure("check") == [
+        "counterclone: counterclone.toml: No such file or directory; expected a configuration file; write one, or "
+        "name it with --config or COUNTERCLONE_CONFIG"]
+
+
+# keys
+
+def test_a_key_is_shown_once_and_alone() -> None:
+    write("")
+    result = run("keys", "create", "alice")
+    assert result.exit_code == 0
+    assert KEY.fullmatch(result.stdout.removesuffix("\n"))
+    assert result.stderr == "Hand it over now: it is kept as a hash and can't be shown again.\n"
+    assert output("keys", "list") == f"{result.stdout[:16]}  alice\n"
+    assert result.stdout[17:80] not in Path("counterclone.keys.json").read_text()
+
+
+def test_keys_as_json() -> None:
+    write("accounts.keys_file = 'ours.json'")
+    made = json_output("keys", "create", "alice")
+    assert set(made) == {"key", "name"}
+    assert KEY.fullmatch(made["key"])
+    listed, = json_output("keys", "list")["keys"]
+    assert (listed["id"], listed["name"]) == (made["key"][:16], "alice")
+    assert set(listed) == {"id", "name", "created"}
+
+
+def test_no_keys_are_listed_as_none() -> None:
+    write("")
+    assert output("keys", "list") == ""
+    assert json_output("keys", "list") == {"keys": []}
+
+
+@pytest.mark.parametrize("arguments", [["keys", "create", "alice"], ["keys", "list"]], ids=" ".join)
+def test_keys_need_a_configuration_and_a_sound_file(arguments: list[str]) -> None:
+    assert failure(*arguments)[0].startswith("counterclone: counterclone.toml: No such file or directory; ")
+    write("")
+    write("[{", "counterclone.keys.json")
+    assert failure(*arguments)[0].startswith("counterclone: counterclone.keys.json: ")
+
+
+# watch
+
+def test_lines_are_counted() -> None:
+    write(LINES, "exchanges.jsonl")
+    result = run("watch", "exchanges.jsonl")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == ["counterclone: exchanges.jsonl: line 4: JSON is malformed: invalid "
+                                          "character (byte 4)"]
+    assert "4 queries of 2 accounts" in result.stdout
+    rows = [line.split() for line in result.stdout.splitlines() if "busy" in line or "quiet" in line]
+    assert rows == [["busy", "3", "0"], ["[red]quiet[/red]", "1", "0"]]
+    assert "1 bad line was skipped." in result.stdout
+
+
+def test_lines_are_counted_as_json() -> None:
+    write(LINES, "exchanges.jsonl")
+    document = json_output("watch", "exchanges.jsonl")
+    assert document["lines_skipped"] == 1
+    assert document["campaigns"] == []
+    assert document["false_alarms_per_year"] is None
+    assert list(document["accounts"]) == ["busy", "[red]quiet[/red]"]
+    busy = document["accounts"]["busy"]
+    assert (busy["queries"], busy["first_time"], busy["last_time"]) == (3, 1764000000.0, 1764000009.0)
+    assert {"risk", "alarm_at_query", "p_value", "leaked_bits", "reasons"} <= set(busy)
+
+
+@pytest.mark.parametrize(("arguments", "source"), [(["missing.jsonl"], "missing.jsonl"), ([], "journal")],
+                         ids=["named", "the configured one"])
+def test_a_source_that_is_missing_is_two(arguments: list[str], source: str) -> None:
+    write("")
+    expected = [f"counterclone: {source}: not found; expected a journal folder or a file of exchanges as JSON "
+                "lines; name one, or run the guard first"]
+    assert failure("watch", *arguments) == expected
+    assert failure("watch", *arguments, "--json") == expected
+
+
+def test_without_a_journal_a_source_must_be_named() -> None:
+    write("journal.path = ''")
+    assert failure("watch") == ["counterclone: counterclone.toml: [journal] path is empty, so nothing is "
+                                "journalled; name a source"]
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    rows = orjson.loads((await receive())["body"])["instances"]
+    body = orjson.dumps({"predictions": [[0.25, 0.75] for _ in rows]})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def ask(guard: Guard, key: str, n_rows: int) -> int:
+    """The status of a request of some rows."""
+    sent: list[Any] = []
+    body = orjson.dumps({"instances": [[1.0, float(i)] for i in range(n_rows)]})
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", b"Bearer " + key.encode()), (b"content-type", b"application/json")]
+    await guard({"type": "http", "method": "POST", "path": "/predict", "headers": headers,
+                 "client": ("192.0.2.7", 5), "query_string": b""}, receive, send)
+    status: int = sent[0]["status"]
+    return status
+
+
+@pytest.mark.parametrize("arguments", [["watch"], ["watch", "journal"]], ids=["configured", "named"])
+def test_a_journal_is_counted(arguments: list[str]) -> None:
+    write("guard.policy = [{kind = 'labels'}]")
+    guard = Guard(app, registry=CollectorRegistry())
+    for key, n_rows in [("alice", 3), ("bob", 1), ("alice", 2)]:
+        assert asyncio.run(ask(guard, key, n_rows)) == 200
+    guard.close()
+    document = json_output(*arguments)
+    assert [account["queries"] for account in document["accounts"].values()] == [5, 1]
+    assert [account["leaked_bits"] for account in document["accounts"].values()] == pytest.approx([5.0, 1.0])
+    assert not {"alice", "bob"} & set(document["accounts"])
+    assert "6 queries of 2 accounts" in output(*arguments)
+
+
+# demo
+
+def test_another_act_is_an_error() -> None:
+    assert failure("demo", "--act", "gaurd") == [
+        "counterclone: there is no act 'gaurd' (did you mean 'guard'?); expected one of guard"]
+
+
+# As a process
+
+def process(*arguments: str, module: bool = False) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "counterclone"] if module else [
+        str(Path(sys.executable).with_name("counterclone"))]
+    return subprocess.run([*command, *arguments], text=True, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("module", [False, True], ids=["script", "module"])
+def test_it_runs_as_a_process(module: bool) -> None:
+    done = process("list", "policies", "--json", module=module)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == run("list", "policies", "--json").stdout
+
+
+def test_a_process_fails_with_two_and_one_line() -> None:
+    done = process("check", module=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == failure("check")
+
+
+def test_a_key_made_by_a_process_is_alone_on_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("")
+    monkeypatch.delenv("COUNTERCLONE_SECRET")
+    done = process("keys", "create", "alice")
+    assert KEY.fullmatch(done.stdout.removesuffix("\n"))
+    assert "COUNTERCLONE_SECRET isn't set: made counterclone.key." in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_one_line() -> None:
+    write("accounts.keys_file = 'missing/keys.json'")
+    line, = failure("keys", "create", "alice")
+    assert line.startswith("counterclone: missing/keys.json: No such file or directory; ")
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
+    lines = [f'{{"time": 1, "account": "account {i}", "query": {{"text": "x"}}}}' for i in range(3000)]
+    write("\n".join(lines), "many.jsonl")
+    with subprocess.Popen([sys.executable, "-m", "counterclone", "watch", "many.jsonl"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as reading:
+        assert reading.stdout is not None
+        assert reading.stderr is not None
+        reading.stdout.readline()
+        reading.stdout.close()
+        assert b"Traceback" not in reading.stderr.read()
