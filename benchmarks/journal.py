@@ -45,7 +45,7 @@ def one_round(seed: int) -> tuple[float, float]:
         recorder = Recorder(Prf.from_secret("benchmark"), keeps_payloads=False)
         writer = JournalWriter(folder, "bench", encode=recorder.encode)
         making = cpu_seconds(lambda: make(seed, lambda record: None, lambda: None))
-        total = cpu_seconds(lambda: (make(seed, writer.append, writer.flush), writer.close()))
+        total = cpu_seconds(lambda: make(seed, writer.append, writer.flush)) + cpu_seconds(writer.close)
         if (writer.flushed, writer.dropped) != (N_EVENTS, 0):
             raise RuntimeError(f"the writer flushed {writer.flushed} and dropped {writer.dropped}")
         size = sum(path.stat().st_size for path in archived_files(folder))

@@ -154,16 +154,11 @@ def _likely_output(array: NDArray[np.float64], n_queries: int) -> Output | None:
     rows = array if array.ndim == 2 or not array.size else array.reshape(-1, array.shape[-1])
     if rows.ndim != 2 or not rows.size or rows.shape[1] < 2 or len(rows) % n_queries:
         return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        totals = np.add.reduce(rows, axis=1)
-    sums = totals.tolist()
-    least, most = min(sums), max(sums)
-    if not (least >= 1.0 - SUM_TOLERANCE and most <= 1.0 + SUM_TOLERANCE):  # as it stands, NaN is out too
+    error = sum_error(rows)
+    if error > SUM_TOLERANCE:
         return None
-    if np.minimum.reduce(rows, axis=None) < 0.0:
-        return None
-    if least < 1.0 - SUM_EXACT or most > 1.0 + SUM_EXACT:
-        rows = rows / totals[:, None]
+    if error > SUM_EXACT:
+        rows = rows / rows.sum(axis=1, keepdims=True)
     return Output(array, rows, n_queries, is_binary=False)
 
 
@@ -193,9 +188,37 @@ def _tells(array: NDArray[np.float64], rows: Rows) -> bool:
 def top_labels(rows: Rows) -> NDArray[np.intp]:
     """The label that each row serves, the first of equals: (rows,)."""
     if rows.size <= FEW:  # argmax gives up the interpreter's lock, and another thread may keep it for long
-        return np.array([row.index(max(row)) for row in rows.tolist()], dtype=np.intp)
+        return np.array(label_list(rows), dtype=np.intp)
     labels: NDArray[np.intp] = rows.argmax(axis=1)
     return labels
+
+
+def label_list(rows: Rows) -> list[int]:
+    """`top_labels` as numbers of Python's own, which are cheaper for few rows: (rows,)."""
+    if rows.size <= FEW:
+        return [row.index(max(row)) for row in rows.tolist()]
+    labels: list[int] = rows.argmax(axis=1).tolist()
+    return labels
+
+
+def sum_error(rows: Rows) -> float:
+    """How far rows are from probabilities: the largest distance of a sum from 1.
+
+    Infinite where a number is negative or isn't one.
+    """
+    if rows.size <= FEW:
+        worst = 0.0
+        for row in rows.tolist():
+            error = abs(sum(row) - 1.0)
+            if not (error < math.inf and min(row) >= 0.0):  # as it stands, NaN is out too
+                return math.inf
+            worst = max(worst, error)
+        return worst
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.minimum.reduce(rows, axis=None) >= 0.0:
+            return math.inf
+        largest_error = float(np.abs(np.add.reduce(rows, axis=1) - 1.0).max())
+    return math.inf if math.isnan(largest_error) else largest_error
 
 
 def margins(rows: Rows) -> NDArray[np.float64]:
@@ -268,7 +291,7 @@ def is_finite(rows: Rows) -> bool:
 def keep_top(released: Rows, rows: Rows) -> Rows:
     """Swap values, in place, so that each released row serves the label that `rows` serves."""
     top, now = top_labels(rows), top_labels(released)
-    if top.tolist() == now.tolist():
+    if (top == now).all():
         return released
     wrong = np.flatnonzero(top != now)
     kept = released[wrong, top[wrong]]

@@ -88,7 +88,7 @@ class Options:
         for kind, dialect in self.dialects.items():
             model = dialect.model(method, path)
             if model is not None:
-                return Route(kind, dialect, model)
+                return Route(kind, dialect, model.encode(errors="replace").decode())  # it may be half a character
         return Route(NO_DIALECT, None, "")
 
     @cached_property

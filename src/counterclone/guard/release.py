@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from counterclone.answers import SUM_TOLERANCE, Answer, Context, Output, Rows, full_bits
+from counterclone.answers import SUM_TOLERANCE, Answer, Context, Output, Rows, full_bits, sum_error
 from counterclone.budgets import Limit
 from counterclone.errors import AnswerError
 from counterclone.protocols import Policy
@@ -73,7 +73,7 @@ class Terms:
         rows = output.rows
         for policy in self.policies:
             rows = _applied(policy, context, rows)
-        if rows.shape != output.rows.shape or not _are_probabilities(rows):
+        if rows.shape != output.rows.shape or not sum_error(rows) <= SUM_TOLERANCE:
             raise AnswerError(f"the policies made rows of output '{name}' that aren't probabilities; "
                               "report it to the policy's author")
         return rows
@@ -90,12 +90,6 @@ def _applied(policy: Policy, context: Context, rows: Rows) -> Rows:
     except Exception as error:  # whatever a plug-in raises, the answer isn't clean
         raise AnswerError(f"policy {type(policy).__name__} failed ({type(error).__name__}: {error}); report "
                           "it to its author") from error
-
-
-def _are_probabilities(rows: Rows) -> bool:
-    if not np.minimum.reduce(rows, axis=None, initial=0.0) >= 0.0:  # as it stands, NaN isn't either
-        return False
-    return all(abs(total - 1.0) <= SUM_TOLERANCE for total in np.add.reduce(rows, axis=1).tolist())
 
 
 UNGUARDED = Terms((), ())

@@ -225,7 +225,7 @@ class Responder:
 
     async def _on_start(self, start: asgi.Message) -> None:
         """Hold back what has to be cleaned; let the rest go on as it comes."""
-        self._start = start = {**start, "headers": list(start["headers"])}
+        self._start = start = {**start, "headers": list(start.get("headers", ()))}
         self._status = start["status"]
         is_success = 200 <= self._status < 300
         if self._admission.query is None or not is_success or self._status == 204:

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 from numpy.typing import NDArray
 
-from counterclone.answers import Context, PerRow, Rows, keep_top, largest, log2_choose, top_labels
+from counterclone.answers import Context, PerRow, Rows, keep_top, label_list, largest, log2_choose, top_labels
 from counterclone.plugins import Spec
 
 LEAST_EXPONENT = 30
@@ -70,12 +70,11 @@ def apportioned(rows: Rows, n_units: int) -> Rows:
     shares = rows * n_units
     units = np.rint(shares)
     # Where the nearest multiples fill the row, largest remainders would choose the same.
-    labels = top_labels(rows)
-    top, now = labels.tolist(), top_labels(units).tolist()
+    top, now = label_list(rows), label_list(units)
     totals = np.add.reduce(units, axis=1).tolist()
     wrong = [i for i, total in enumerate(totals) if total != n_units or top[i] != now[i]]
     if wrong:
-        units[wrong] = _by_remainders(shares[wrong], labels[wrong], n_units)
+        units[wrong] = _by_remainders(shares[wrong], np.array(top)[wrong], n_units)
     released: Rows = units / n_units
     return released
 

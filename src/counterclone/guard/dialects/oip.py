@@ -98,7 +98,8 @@ class Oip(Spec, frozen=True):
             if array is not None:
                 arrays[name] = array
         found = find_outputs(arrays, n_rows, scores)
-        return Answer(found, (document, outputs), is_scanned=bool(found) or not arrays)
+        is_scanned = bool(found) or not any(array.size for array in arrays.values())
+        return Answer(found, (document, outputs), is_scanned=is_scanned)
 
     def write_answer(self, answer: Answer, released: dict[str, Rows]) -> bytes:
         """The answer with other rows; every other output and field stays byte for byte."""

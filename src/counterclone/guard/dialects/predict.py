@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from counterclone.answers import SUM_TOLERANCE, Answer, Rows, find_outputs
+from counterclone.answers import Answer, Rows, find_outputs
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.guard.dialects import _json
 from counterclone.plugins import Spec
@@ -111,7 +111,8 @@ class Predict(Spec, frozen=True):
         if scores and scores not in arrays:
             scores = next((name for name in arrays if name.endswith("." + scores)), scores)
         outputs = find_outputs(arrays, n_rows, scores)
-        return Answer(outputs, (fields, paths, is_bare), is_scanned=bool(outputs) or not (arrays or has_others))
+        is_scanned = bool(outputs) or not (has_others or any(array.size for array in arrays.values()))
+        return Answer(outputs, (fields, paths, is_bare), is_scanned=is_scanned)
 
     def write_answer(self, answer: Answer, released: dict[str, Rows]) -> bytes:
         """The answer with other rows; the fields around them stay byte for byte."""
@@ -163,7 +164,7 @@ def _frame(value: Any) -> tuple[list[str], list[list[Any]]]:
     if not isinstance(names, list) or not all(isinstance(row, list) and len(row) == len(names) for row in rows):
         return [], []
     if len({str(name) for name in names}) != len(names):
-        raise UnknownFormat("`dataframe_split` has two columns of one name; give each its own")
+        raise UnknownFormat("`dataframe_split` has two columns of one name; send each under its own")
     return [str(name) for name in names], [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -244,7 +245,8 @@ def _search(value: Any, name: str, path: Path, found: Outputs) -> bool:
     shares = _by_class(rows) if found.named not in rows[0] else None
     if shares is not None:
         _keep(shares, f"{name}.*", (*path, _BY_CLASS), found)
-        return False
+        if find_outputs({"": shares}, len(shares), ""):
+            return False
     has_others = [_search([row[inner] for row in rows], f"{name}.{inner}", (*path, inner), found)
                   for inner in rows[0]]
     return any(has_others)
@@ -265,13 +267,11 @@ def _are_alike(rows: list[Any]) -> bool:
 
 
 def _by_class(rows: list[dict[str, Any]]) -> NDArray[np.float64] | None:
-    """Rows that are objects of one probability for each class, (rows, classes), each in its own order."""
+    """Rows that are objects of one number for each class, (rows, classes), each in its own order."""
     array = numbers([list(row.values()) for row in rows])
-    if array is None or array.dtype != np.float64 or array.ndim != 2 or array.shape[1] < 2 or array.min() < 0.0:
+    if array is None or array.dtype != np.float64 or array.ndim != 2 or array.shape[1] < 2:
         return None
-    with np.errstate(over="ignore"):
-        is_whole = np.abs(array.sum(axis=1) - 1.0) <= SUM_TOLERANCE
-    return array.astype(np.float64, copy=False) if is_whole.all() else None
+    return array.astype(np.float64, copy=False)
 
 
 def _replaced(raw: msgspec.Raw, path: list[str | None], values: NDArray[np.float64]) -> msgspec.Raw:

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from counterclone.guard import asgi
+
+if TYPE_CHECKING:
+    from tests.guard.conftest import Build, Model
+
+QUERY = {"instances": [[1, 2, 3, 4]]}
+ANSWER = b'{"predictions": [[0.6251, 0.2499, 0.125]], "model": "m"}'
+ROUNDING = """
+[[guard.policy]]
+kind = "rounding"
+decimals = 1
+"""
+EDITED = b'{"predictions":[[0.6,0.3,0.1]],"model":"m"}'
+JSON = (b"content-type", b"application/json")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/v2/health/ready", "/v2/models/m", "/docs", "/predict"])
+def test_health_metadata_and_pages_pass_untouched(guarded: Build, answering: Model, method: str,
+                                                  path: str) -> None:
+    seen: list[tuple[asgi.Scope, bytes]] = []
+    guard = guarded(answering(ANSWER, seen=seen), ROUNDING)
+    asked = [(b"accept-encoding", b"gzip")]
+    reply = guard.ask(method=method, path=path, headers=asked)
+    assert (reply.status, reply.body, reply.messages[0]["headers"]) == (200, ANSWER, [JSON])
+    assert asked[0] in seen[0][0]["headers"]
+    assert guard.exchanges() == []
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "post"])
+def test_other_methods_are_no_way_around(guarded: Build, answering: Model, method: str) -> None:
+    assert guarded(answering(ANSWER), ROUNDING).ask(QUERY, method=method).status == 400
+
+
+@pytest.mark.parametrize(("path", "is_guarded"), [
+    ("/predict", True), ("/v1/models/m:predict", True), ("/feedback", False), ("/predict/", False),
+    ("/PREDICT", False),
+])
+def test_only_the_named_paths_are_guarded(guarded: Build, answering: Model, path: str, is_guarded: bool) -> None:
+    settings = 'guard.paths = ["/predict", "/v1/models/*"]\n' + ROUNDING
+    assert guarded(answering(ANSWER), settings).ask(QUERY, path=path).body == (EDITED if is_guarded else ANSWER)
+
+
+@pytest.mark.parametrize("path", ["/api/v2/models/credit/infer", "/v2/models/credit/infer"])
+def test_an_app_below_a_prefix_is_guarded_by_its_own_paths(guarded: Build, answering: Model, path: str) -> None:
+    answer = b'{"outputs": [{"name": "s", "shape": [1, 3], "datatype": "FP32", "data": [0.6251, 0.2499, 0.125]}]}'
+    query = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}]}
+    guard = guarded(answering(answer), 'guard.paths = ["/v2/*"]\n' + ROUNDING)
+    reply = guard.ask(query, path=path, root_path="/api")
+    assert reply.json["outputs"][0]["data"] == [0.6, 0.3, 0.1]
+    (row,) = guard.exchanges()
+    assert (row["dialect"], row["model"]) == ("oip", "credit")
+
+
+def test_paths_may_be_named_with_their_prefix(guarded: Build, answering: Model) -> None:
+    guard = guarded(answering(ANSWER), 'guard.paths = ["/api/predict"]\n' + ROUNDING)
+    assert guard.ask(QUERY, path="/api/predict", root_path="/api").body == EDITED
+
+
+def test_a_websocket_passes_through(guarded: Build) -> None:
+    heard: list[object] = []
+
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        heard.extend([scope, receive, send])
+
+    async def receive() -> asgi.Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: asgi.Message) -> None:
+        pass
+
+    scope: dict[str, Any] = {"type": "websocket", "path": "/predict", "headers": []}
+    asyncio.run(guarded(app, ROUNDING).guard(scope, receive, send))
+    assert heard == [scope, receive, send]
+
+
+@pytest.mark.parametrize("kind", ["complete", "failed"])
+def test_the_journal_is_on_the_disk_before_the_server_hears_of_the_shutdown(guarded: Build, kind: str) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
+            await send({"type": "http.response.body", "body": ANSWER})
+            return
+        assert (await receive())["type"] == "lifespan.startup"
+        await send({"type": "lifespan.startup.complete"})
+        assert (await receive())["type"] == "lifespan.shutdown"
+        await send({"type": f"lifespan.shutdown.{kind}"})
+
+    guard = guarded(app, ROUNDING)
+    told: list[tuple[str, bool]] = []
+    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> asgi.Message:
+        return next(messages)
+
+    async def send(message: asgi.Message) -> None:
+        told.append((message["type"], any((guard.folder / "journal").rglob("*.parquet"))))
+        if message["type"] == "lifespan.startup.complete":
+            await guard.send(QUERY)
+
+    asyncio.run(guard.guard({"type": "lifespan"}, receive, send))
+    assert told == [("lifespan.startup.complete", False), (f"lifespan.shutdown.{kind}", True)]
+    assert guard.decisions() == ["served"]
+
+
+def test_without_a_journal_the_lifespan_passes_too(guarded: Build) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await send({"type": "lifespan.shutdown.complete"})
+
+    told: list[str] = []
+
+    async def receive() -> asgi.Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: asgi.Message) -> None:
+        told.append(message["type"])
+
+    asyncio.run(guarded(app, "journal.path = ''").guard({"type": "lifespan"}, receive, send))
+    assert told == ["lifespan.shutdown.complete"]
