@@ -1,4 +1,4 @@
-"""The slow statistics, theory beside measurement: `make calibrate`. Exits with 1 where one lies outside its interval."""
+"""The slow statistics, theory beside measurement: `make calibrate`. Exits with 1 where one misses its interval."""
 
 from __future__ import annotations
 

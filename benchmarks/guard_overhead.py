@@ -119,7 +119,8 @@ def row(app: str, settings: str, bare: list[Round], guarded: list[Round]) -> dic
     before, after = (statistics.median(each.cpu_microseconds for each in of) for of in (bare, guarded))
     return {"app": app, "settings": settings, "ratio": round(statistics.median(ratios), 3),
             "ratio_low": round(min(ratios), 3), "ratio_high": round(max(ratios), 3), "at_least": FLOORS[app],
-            "cpu_us_bare": round(before, 1), "cpu_us_guarded": round(after, 1), "cpu_us_added": round(after - before, 1)}
+            "cpu_us_bare": round(before, 1), "cpu_us_guarded": round(after, 1),
+            "cpu_us_added": round(after - before, 1)}
 
 
 def run() -> results.Result:

@@ -22,6 +22,9 @@ Rows = NDArray[np.float64]
 
 FLOAT_BITS = 64
 FEW = 64
+AT_ONCE = 8192
+"""Numbers that a policy works on at once: temporaries of 64 KB stay near the processor, and the memory for larger
+ones is asked of the system, and given back, each time."""
 SUM_TOLERANCE = 1e-3
 """Rows of 16-bit floats still sum to 1 within this."""
 SUM_EXACT = 1e-12
@@ -63,7 +66,10 @@ class PerRow:
 
     def feed(self, rows: Rows) -> Rows:
         """The released rows, shape kept: (rows, classes)."""
-        return self._apply(rows)
+        at_once = max(AT_ONCE // max(rows.shape[1], 1), 1)
+        if len(rows) <= at_once:
+            return self._apply(rows)
+        return np.concatenate([self._apply(rows[i:i + at_once]) for i in range(0, len(rows), at_once)])
 
     def finish(self) -> Rows | None:
         """Nothing is held back."""

@@ -42,27 +42,28 @@ class Account(NamedTuple):
     account_class: str = ""
 
 
-class Query:
+class Query(msgspec.Struct, gc=False, eq=False):
     """The rows of one request.
 
     Rows are turned into numbers and into canonical form only when somebody asks: the path of a request has
-    no time for what the journal can do for hundreds at once.
+    no time for what the journal can do for hundreds at once. Thousands may wait there, so the garbage
+    collector isn't to walk them.
 
     Attributes:
+        values: the rows as parsed JSON, or (n_rows, d) numbers where the format has tensors.
         model: the model's name in the request, "" where the format has none.
-        values: the rows as parsed JSON; the rows of `features` where the format has tensors.
-        n_rows: rows, which is what limits count.
     """
 
-    __slots__ = ("_cells", "_features", "_is_loaded", "model", "n_rows", "values")
+    values: Sequence[object] | Features
+    model: str = ""
+    _features: Features | None = None
+    _is_loaded: bool = False
+    _cells: list[bytes] | None = None
 
-    def __init__(self, values: Sequence[object] | Features, *, model: str = "") -> None:
-        self.values = values
-        self.model = model
-        self.n_rows = len(values)
-        self._features: Features | None = None
-        self._is_loaded = False
-        self._cells: list[bytes] | None = None
+    @property
+    def n_rows(self) -> int:
+        """Rows, which is what limits count."""
+        return len(self.values)
 
     @property
     def features(self) -> Features | None:

@@ -48,7 +48,8 @@ class Guarded:
         (folder / KEY_FILE).write_text(secret)
         (folder / KEY_FILE).chmod(0o600)
         (folder / "counterclone.toml").write_text(settings)
-        self.guard = Guard(app, folder / "counterclone.toml", registry=CollectorRegistry())
+        self.registry = CollectorRegistry()
+        self.guard = Guard(app, folder / "counterclone.toml", registry=self.registry)
 
     async def send(self, body: object = b"", *, key: str | None = "ann", path: str = "/predict",
                    method: str = "POST", headers: Iterable[tuple[bytes, bytes]] = (),
@@ -76,13 +77,13 @@ class Guarded:
         """As `send`, from outside an event loop."""
         return asyncio.run(self.send(body, **how))
 
-    def exchanges(self) -> list[dict[str, Any]]:
+    def exchanges(self, journal: str = "journal") -> list[dict[str, Any]]:
         """The journal's rows, in order of time; the guard is closed."""
         self.guard.close()
-        journal = self.folder / "journal"
-        if not journal.is_dir():
+        folder = self.folder / journal
+        if not folder.is_dir():
             return []
-        return [row for batch in JournalFolder(journal).batches() for row in batch.to_pylist()]
+        return [row for batch in JournalFolder(folder).batches() for row in batch.to_pylist()]
 
     def decisions(self) -> list[str]:
         return [row["decision"] for row in self.exchanges()]
