@@ -12,6 +12,7 @@ from typing import TextIO
 import msgspec
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -44,7 +45,7 @@ def print_table(table: Table, file: TextIO) -> None:
         drawn.add_row(*map(_text, row))
     console.print(drawn)
     for note in table.notes:
-        console.print(_text(f"  {note}"))
+        console.print(Padding(_text(note), (0, 0, 0, 2), expand=False))
     console.print()
 
 

@@ -181,6 +181,10 @@ class Responder:
         self._ticked = now
         try:
             await self._app(scope, self._replay, self._on_message)
+        except Exception:
+            if not self._is_refused:
+                raise
+            logger.debug("the app ended when its answer was refused", exc_info=True)
         finally:
             if not self._is_done:
                 self._end_broken()
@@ -206,9 +210,10 @@ class Responder:
 
     async def _on_message(self, message: asgi.Message) -> None:
         kind, start = message["type"], self._start
+        if self._is_refused:  # ASGI's way to end an app that goes on, maybe for ever
+            raise ConnectionAbortedError("the answer was refused, nobody gets the rest")
         if self._is_done:
-            if not self._is_refused:
-                await self._send(message)
+            await self._send(message)
         elif kind == "http.response.start":
             await self._on_start(message)
         elif kind == "http.response.body" and start is not None:
