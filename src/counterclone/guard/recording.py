@@ -145,11 +145,11 @@ def _inputs(queries: Sequence[Query | None]) -> tuple[list[list[bytes]], list[Fe
     """The canonical cells and the features of each query, those of as many features in one go."""
     cells: list[list[bytes]] = [[] for _ in queries]
     features: list[Features | None] = [None] * len(queries)
-    by_width: defaultdict[int, list[int]] = defaultdict(list)
+    by_width: defaultdict[tuple[type, int], list[int]] = defaultdict(list)
     for i, query in enumerate(queries):
         if query is not None:
             first = query.values[0]
-            by_width[len(first) if isinstance(first, list) else 0].append(i)
+            by_width[type(first), len(first) if isinstance(first, list | np.ndarray) else 0].append(i)
     for members in by_width.values():
         asked = [query for i in members if (query := queries[i]) is not None]
         together = _together(asked)
@@ -167,9 +167,10 @@ def _inputs(queries: Sequence[Query | None]) -> tuple[list[list[bytes]], list[Fe
 
 def _together(queries: Sequence[Query]) -> Features | None:
     """The features of several queries, (rows, d); None where they don't fit one array."""
-    if not all(isinstance(query.values, list) for query in queries):
-        return None
-    return as_features([row for query in queries for row in query.values])
+    if all(isinstance(query.values, list) for query in queries):
+        return as_features([row for query in queries for row in query.values])
+    tensors = [query.values for query in queries if isinstance(query.values, np.ndarray)]
+    return np.concatenate(tensors, dtype=np.float64) if len(tensors) == len(queries) else None
 
 
 def _texts(query: Query, cells: Sequence[bytes]) -> list[str]:

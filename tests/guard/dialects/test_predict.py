@@ -280,7 +280,7 @@ def test_any_field_stays_byte_for_byte(value: object, ascii_only: bool, indent: 
 @pytest.mark.parametrize("body", [
     b'{"predictions": [3, 1]}', b'{"predictions": ["a", "b"]}', b'{"predictions": [[1, 0], [0, 1]]}',
     b'{"label": "a"}', b"{}", b"[]", b"[[]]", b"[3]", b'{"note": "0.75"}', b'[{"label": "a"}]', b'{"a": [[], {}]}',
-    b'{"predictions": []}',
+    b'{"predictions": []}', b'"cat"', b" 3 ", b"true", b"null",
 ], ids=bytes.decode)
 def test_answers_without_numbers_that_could_tell_are_scanned(body: bytes) -> None:
     answer = read(body, 2)
@@ -305,6 +305,7 @@ def test_answers_without_numbers_that_could_tell_are_scanned(body: bytes) -> Non
     pytest.param(b'{"predictions": [[0.5, 0.5]]}', id="too few rows"),
     pytest.param(b'{"predictions": [[100000000000000000000000000000000, 0.5], [0.5, 0.5]]}', id="big integer"),
     pytest.param(b'{"top": 0.75, "label": 3}', id="top score"),
+    pytest.param(b"0.75", id="nothing but a number"),
     pytest.param(b'{"a":' * 30 + b"[[0.5, 0.5]]" + b"}" * 30, id="deep objects"),
     pytest.param(b'{"data": ' + b"[" * 200 + b"0.5" + b"]" * 200 + b"}", id="deep lists"),
 ])
@@ -318,7 +319,8 @@ def test_numbers_that_are_no_probabilities_are_not_passed_silently(body: bytes) 
     pytest.param(b'{"predictions": [[0.5, 0.5]', id="cut"),
     pytest.param(b"[[0.5, 0.5]] x", id="more behind it"),
     pytest.param(b"", id="empty"),
-    pytest.param(b"3", id="number"),
+    pytest.param(b'"cat', id="cut text"),
+    pytest.param(b"garbage", id="garbage"),
     pytest.param(b'[["\xff", 0.5]]', id="no UTF-8"),
     pytest.param(b"[" * 20_000, id="nested lists"),
     pytest.param(b'{"a":' * 20_000, id="nested objects"),

@@ -93,14 +93,14 @@ class Predict(Spec, frozen=True):
         Raises:
             AnswerError: no JSON, or the named output isn't probabilities.
         """
-        body = body.lstrip()
-        is_bare = body.startswith(b"[")
+        body = body.strip()
+        is_bare = not body.startswith(b"{")
         fields = {"": msgspec.Raw(body)} if is_bare else _json.fields(body)
         arrays: dict[str, NDArray[np.float64]] = {}
         paths: dict[str, Path] = {}
         has_others = False
         for field, raw in fields.items():
-            if bytes(raw)[:1] in _NO_NUMBERS:
+            if bytes(raw)[:1] in _NO_NUMBERS and not is_bare:
                 continue
             rows = _json.matrix(raw)
             if rows is None or field in arrays:
