@@ -27,8 +27,8 @@ def test_the_tutorial_works_as_printed(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     environment = {**os.environ, "COUNTERCLONE_SECRET": "tutorial"}
-    server = subprocess.Popen([sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "error"],
-                              cwd=tmp_path, env=environment)
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "error"]
+    server = subprocess.Popen(command, cwd=tmp_path, env=environment)
     try:
         answer = _ask(f"http://127.0.0.1:{port}/predict")
         row = answer.json()["predictions"][0]
@@ -40,8 +40,8 @@ def test_the_tutorial_works_as_printed(tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.wait(timeout=30)
-    watched = subprocess.run([sys.executable, "-m", "counterclone", "watch", "--json"], cwd=tmp_path, env=environment,
-                             check=True, capture_output=True, text=True)
+    watched = subprocess.run([sys.executable, "-m", "counterclone", "watch", "--json"], cwd=tmp_path,
+                             env=environment, check=True, capture_output=True, text=True)
     (account,) = json.loads(watched.stdout)["accounts"].values()
     assert account["queries"] == 101
     assert "me" not in json.loads(watched.stdout)["accounts"]

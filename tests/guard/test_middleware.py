@@ -48,12 +48,16 @@ def test_only_the_named_paths_are_guarded(guarded: Build, answering: Model, path
     assert guarded(answering(ANSWER), settings).ask(QUERY, path=path).body == (EDITED if is_guarded else ANSWER)
 
 
-@pytest.mark.parametrize("path", ["/api/v2/models/credit/infer", "/v2/models/credit/infer"])
-def test_an_app_below_a_prefix_is_guarded_by_its_own_paths(guarded: Build, answering: Model, path: str) -> None:
+@pytest.mark.parametrize(("path", "root_path"), [
+    ("/api/v2/models/credit/infer", "/api"), ("/v2/models/credit/infer", "/api"), ("/v2/models/credit/infer", "/v"),
+    ("/v2/models/credit/infer", ""),
+])
+def test_an_app_below_a_prefix_is_guarded_by_its_own_paths(guarded: Build, answering: Model, path: str,
+                                                          root_path: str) -> None:
     answer = b'{"outputs": [{"name": "s", "shape": [1, 3], "datatype": "FP32", "data": [0.6251, 0.2499, 0.125]}]}'
     query = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}]}
     guard = guarded(answering(answer), 'guard.paths = ["/v2/*"]\n' + ROUNDING)
-    reply = guard.ask(query, path=path, root_path="/api")
+    reply = guard.ask(query, path=path, root_path=root_path)
     assert reply.json["outputs"][0]["data"] == [0.6, 0.3, 0.1]
     (row,) = guard.exchanges()
     assert (row["dialect"], row["model"]) == ("oip", "credit")

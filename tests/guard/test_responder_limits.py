@@ -60,10 +60,9 @@ def test_over_a_limit_callers_are_told_when_to_come_back(guarded: Build, answeri
     assert [reply.status for reply in replies] == [200, 200, 429]
     assert "over limit_queries_per_minute (2 queries); wait" in error(replies[2], path)
     headers = replies[2].headers
-    wait = int(headers[b"retry-after"])
-    assert 25 <= wait <= 30
+    assert headers[b"retry-after"] == b"30"  # rounded up, so that whoever waits is admitted
     assert headers[b"ratelimit-policy"] == b'"limit_queries_per_minute";q=2;w=60'
-    assert headers[b"ratelimit"] == b'"limit_queries_per_minute";r=0;t=%d' % wait
+    assert headers[b"ratelimit"] == b'"limit_queries_per_minute";r=0;t=30'
     assert not any(b"ratelimit" in name for reply in replies[:2] for name in reply.headers)
     row = guard.exchanges()[-1]
     assert (row["decision"], row["status"], row["n_features"]) == ("limited", 429, 2)
@@ -97,9 +96,9 @@ def test_accounts_have_limits_of_their_own_and_one_together(guarded: Build, answ
 def test_what_all_together_refuse_is_not_taken_from_the_account(guarded: Build, answering: Model) -> None:
     settings = "guard.limit_queries_per_minute = 3\nguard.limit_total_queries_per_minute = 2"
     guard = guarded(answering(ANSWER), settings)
-    assert [guard.ask(query(2)).status, guard.ask(query(3)).status] == [200, 429]
-    reply = guard.ask(query())
-    assert b"limit_total_queries_per_minute" in reply.headers[b"ratelimit"]  # one of three is left to the account
+    assert guard.ask(query(2)).status == 200
+    refusals = [guard.ask(query()).headers[b"ratelimit"] for _ in range(3)]  # one of three is left to the account
+    assert all(b"limit_total_queries_per_minute" in refusal for refusal in refusals)
 
 
 @pytest.mark.parametrize("key", [None, "", "ann"])
@@ -179,6 +178,16 @@ def test_leaked_bits_are_limited(guarded: Build, answering: Model) -> None:
 def test_fewer_bits_an_answer_allow_more_answers(guarded: Build, answering: Model) -> None:
     guard = guarded(answering(ANSWER), "guard.limit_leaked_bits_per_day = 384\n" + LABELS)
     assert statuses(guard, 200) == [200] * 200  # 1.6 bits each
+
+
+def test_bits_of_an_answer_that_broke_off_are_taken(guarded: Build) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
+        await send({"type": "http.response.body", "body": ANSWER, "more_body": scope["path"] != PREDICT})
+
+    guard = guarded(app, "guard.limit_leaked_bits_per_day = 256")
+    paths = [PREDICT, "/breaks-off", PREDICT]
+    assert [guard.ask(query(), path=path).status for path in paths] == [200, 200, 429]
 
 
 def test_bits_of_a_batch_are_those_of_its_rows(guarded: Build, answering: Model) -> None:
@@ -305,5 +314,5 @@ def test_a_flood_of_keys_is_bounded_and_limited(guarded: Build, answering: Model
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert grown < 500_000  # bytes; 20,000 accounts would take ten times as much
+    assert grown < 1_500_000  # bytes, the notes of the metrics among them; 20,000 accounts take four times as much
     assert guard.ask(query(), key="key-3").status == 429  # the old ones are still known

@@ -126,7 +126,7 @@ def test_however_it_is_written(guarded: Build, answering: Model, other: dict[str
 ], ids=["epoch", "model", "secret"])
 def test_another_epoch_model_or_secret_draws_other_noise(guarded: Build, answering: Model, settings: str,
                                                         path: str, secret: str) -> None:
-    app = answering(orjson.dumps({"predictions": [[0.3, 0.25, 0.25, 0.2]] * 50}))
+    app = answering(orjson.dumps({"predictions": [[0.1] * 10] * 50}))
     one = guarded(app, NOISE, secret="a" * 64).ask(instances(FEATURES[:50]), path="/v1/models/a:predict").rows
     other = guarded(app, settings + NOISE, secret=secret).ask(instances(FEATURES[:50]), path=path).rows
     assert (one != other).any(axis=1).mean() > 0.9
@@ -246,7 +246,10 @@ class Faulty(Spec, frozen=True):
         return PerRow(getattr(self, self.fault))
 
     def bits(self, n_classes):
-        return 1.0
+        return 1 // (self.fault != "miscounts")
+
+    def miscounts(self, rows):
+        return rows
 
     def raises(self, rows):
         raise ValueError(f"can't do {rows.tolist()}")
@@ -285,7 +288,8 @@ def _forget() -> None:
     sys.modules.pop("faulty_policy", None)
 
 
-@pytest.mark.parametrize("fault", ["raises", "shortens", "doubles", "spoils", "forgets", "is_no_method"])
+@pytest.mark.parametrize("fault", ["raises", "shortens", "doubles", "spoils", "forgets", "is_no_method",
+                                   "miscounts"])
 def test_a_policy_with_a_fault_serves_nothing(guarded: Build, answering: Model, faulty: str, fault: str,
                                              caplog: pytest.LogCaptureFixture) -> None:
     guard = guarded(answering(ANSWER), f"{faulty}'{fault}'")

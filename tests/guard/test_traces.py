@@ -175,6 +175,12 @@ def test_metrics_tell_the_guards_own_time_from_the_apps(guarded: Build) -> None:
     assert metrics["overhead_seconds_sum"] < 0.02
 
 
+def test_the_time_of_a_refusal_is_the_guards_own(guarded: Build, answering: Model) -> None:
+    guard = guarded(answering(ANSWER))
+    assert guard.ask(b'{"x": [' + b"1," * 2_000_000 + b"1]}").status == 400
+    assert 0.002 < guard.metrics()["overhead_seconds_sum"] < 1.0
+
+
 def test_requests_under_way_are_counted(guarded: Build) -> None:
     seen: list[float | None] = []
 
