@@ -49,7 +49,8 @@ def test_only_the_named_paths_are_guarded(guarded: Build, answering: Model, path
 
 
 @pytest.mark.parametrize(("path", "root_path"), [
-    ("/api/v2/models/credit/infer", "/api"), ("/v2/models/credit/infer", "/api"), ("/v2/models/credit/infer", "/v"),
+    ("/api/v2/models/credit/infer", "/api"), ("/v2/models/credit/infer", "/api"),
+    ("/v2/models/credit/infer", "/v"),
     ("/v2/models/credit/infer", ""),
 ])
 def test_an_app_below_a_prefix_is_guarded_by_its_own_paths(guarded: Build, answering: Model, path: str,

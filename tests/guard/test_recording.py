@@ -15,7 +15,7 @@ from counterclone.answers import Rows, full_bits, margins
 from counterclone.encoders import encode_features, encode_texts
 from counterclone.guard.recording import Later, Reading, Record, Recorder
 from counterclone.journal import SCHEMA, vectors
-from counterclone.queries import Query
+from counterclone.queries import Query, canonical_value
 from counterclone.randomness import Prf, generator
 
 PRF = Prf.from_secret("digests")
@@ -122,8 +122,7 @@ def check(each: Record, rows: list[dict[str, Any]], encoded: np.ndarray[Any, Any
     elif query.features is not None:
         np.testing.assert_array_equal(encoded, encode_features(query.features))
     else:
-        texts = [value if isinstance(value, str) else cell.decode()
-                 for value, cell in zip(query.values, query.cells, strict=True)]
+        texts = [value if isinstance(value, str) else canonical_value(value).decode() for value in query.values]
         np.testing.assert_array_equal(encoded, encode_texts(texts))
 
 

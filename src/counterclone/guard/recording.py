@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from counterclone.answers import Rows, margins
 from counterclone.journal import Columns, columns_to_batch
-from counterclone.queries import Features, Query, as_features, canonical_features
+from counterclone.queries import Features, Query, as_features, canonical_features, canonical_value
 from counterclone.randomness import Prf
 
 NO_LABEL = -1
@@ -114,8 +114,8 @@ class Recorder:
             n_classes=[0 if each.rows is None else each.rows.shape[1] for each in readings],
             bits=[each.bits for each in readings],
             features=features,
-            texts=[_texts(query, own) if query and matrix is None else None
-                   for query, own, matrix in zip(queries, cells, features, strict=True)],
+            texts=[_texts(query) if query and matrix is None else None
+                   for query, matrix in zip(queries, features, strict=True)],
             payloads=[_payloads(query, matrix, reading) if self._keeps_payloads and query else None
                       for query, matrix, reading in zip(queries, features, readings, strict=True)]))
 
@@ -173,9 +173,9 @@ def _together(queries: Sequence[Query]) -> Features | None:
     return np.concatenate(tensors, dtype=np.float64) if len(tensors) == len(queries) else None
 
 
-def _texts(query: Query, cells: Sequence[bytes]) -> list[str]:
+def _texts(query: Query) -> list[str]:
     """Rows as text: as they are, or what isn't text in its canonical form."""
-    return [row if isinstance(row, str) else cell.decode() for row, cell in zip(query.values, cells, strict=True)]
+    return [row if isinstance(row, str) else canonical_value(row).decode() for row in query.values]
 
 
 def _payloads(query: Query, features: Features | None, reading: Reading) -> list[bytes]:
