@@ -152,6 +152,25 @@ def test_rows_of_numbers_become_features(values: list[object], features: list[li
     assert found.tolist() == features
 
 
+@pytest.mark.parametrize(("values", "features"), [
+    ([["1e3", 2]], [[1000.0, 2.0]]), ([[" 0.5 "], [1]], [[0.5], [1.0]]), ([[["1"], [2]]], [[1.0, 2.0]]),
+], ids=["one", "spaces", "nested"])
+def test_numbers_written_as_text_in_lists_become_features(values: list[object],
+                                                         features: list[list[float]]) -> None:
+    found = Query(values).features
+    assert found is not None
+    assert found.tolist() == features
+
+
+def test_texts_that_spell_numbers_are_texts() -> None:
+    assert Query(["12", "13"]).features is None
+    assert Query([{"text": "12"}]).features is None
+
+
+def test_a_row_has_the_same_cell_whatever_the_others_are() -> None:
+    assert Query([[1, 2], ["a", 1]]).cells[0] == Query([[1.0, 2.0]]).cells[0]
+
+
 @pytest.mark.parametrize("values", [
     ["a"], [[1, "a"]], [[1, None]], [[1, 2], [3]], [[1], 2], [{"a": 1}], [10**400], [[10**400]],
 ], ids=["text", "mixed", "null", "ragged", "uneven", "object", "huge", "huge in a row"])

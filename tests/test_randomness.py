@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +122,23 @@ def test_request_ids_never_repeat() -> None:
     ids = [new_request_id() for _ in range(1000)]
     assert len(set(ids)) == 1000
     assert all(re.fullmatch(rb"[0-9a-f]{20}", one) for one in ids)
+
+
+def test_request_ids_of_forked_processes_differ() -> None:
+    script = """
+import os
+from counterclone.randomness import new_request_id
+reader, writer = os.pipe()
+child = os.fork()
+os.write(writer, new_request_id())
+if child:
+    os.waitpid(child, 0)
+    print(os.read(reader, 100).decode())
+"""
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    both = run.stdout.strip()
+    assert len(both) == 40
+    assert both[:20] != both[20:]
 
 
 PATHS: list[tuple[str | int, ...]] = [(), ("a",), ("b",), ("a", "b"), ("a/b",), ("a", 1), ("a", "1"), (1,), ("",)]

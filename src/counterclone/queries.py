@@ -8,6 +8,7 @@ anything smaller than 1/1024 is zero; text is compared without case, width and r
 
 from __future__ import annotations
 
+import contextlib
 import math
 import unicodedata
 from array import array
@@ -25,6 +26,8 @@ ZERO_BELOW = 2.0**-10
 LARGEST = 1e38
 DEEPEST = 100
 """Rows that differ only where they are nested deeper count as equal."""
+LONGEST_NUMBER = 400
+"""Characters; longer text isn't tried for a number."""
 _HALF_STEP = np.uint32(0x8000)
 _SHIFT = np.uint32(16)
 _NUMBERS, _LISTS = {int, float, bool}, {list, tuple}
@@ -85,7 +88,7 @@ class Query(msgspec.Struct, gc=False, eq=False):
             if features is not None:
                 self._cells = canonical_features(features)
             else:
-                self._cells = [canonical_value(value) for value in self.values]
+                self._cells = [_cell(value) for value in self.values]
         return self._cells
 
 
@@ -107,6 +110,8 @@ def as_features(values: Sequence[object] | Features) -> Features | None:
 def _as_flat_features(values: Sequence[object] | Features) -> Features | None:
     """Rows that aren't lists of numbers themselves: tensors, single numbers, or something else."""
     found = numbers(values)
+    if found is None and isinstance(values, list):
+        found = numbers([_spelled_out(value, 0) if isinstance(value, list) else value for value in values])
     if found is None:
         return None
     width = math.prod(found.shape[1:])  # reshape can't infer it where there are no rows
@@ -134,6 +139,22 @@ def _holds_numbers(values: object, depth: int) -> bool:
     return kinds <= _NUMBERS or (kinds <= _LISTS and all(_holds_numbers(inner, depth + 1) for inner in values))
 
 
+def _spelled_out(value: object, depth: int) -> object:
+    """Lists with the numbers that they hold as text: lenient servers read both, so both are one query."""
+    if isinstance(value, list) and depth < DEEPEST:
+        return [_spelled_out(inner, depth + 1) for inner in value]
+    if isinstance(value, str) and len(value) <= LONGEST_NUMBER:
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
+
+
+def _cell(value: object) -> bytes:
+    """One row's canonical form, whatever the other rows are."""
+    alone = as_features([value])
+    return canonical_value(value) if alone is None else canonical_features(alone)[0]
+
+
 def canonical_features(features: Features) -> list[bytes]:
     """The canonical form of numeric rows (queries, features), two bytes a number."""
     single = features.clip(-LARGEST, LARGEST).astype("<f4")
@@ -151,8 +172,12 @@ def _canonical(value: object, depth: int) -> object:
     if depth > DEEPEST:
         return None
     if isinstance(value, str):
+        if depth:
+            number = _spelled_out(value, 0)
+            if isinstance(number, float):
+                return _canonical(number, depth)
         return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
-    if isinstance(value, bool) or value is None:
+    if (isinstance(value, bool) and not depth) or value is None:
         return value
     if isinstance(value, int | float):
         return canonical_features(np.array([[_as_float(value)]]))[0].hex()

@@ -210,26 +210,32 @@ def test_a_named_output_that_is_no_probabilities_says_why(guarded: Build, answer
 
 # A full disk
 
-Disk = tuple[Path, Callable[[], None]]
+Disk = tuple[Path, Callable[[], None], Callable[[], None]]
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Disk]:
-    """A folder where nothing more can be written, and what makes room.
+def small_disk(tmp_path: Path) -> Iterator[Disk]:
+    """A folder, what takes all room for files in it, and what makes room again.
 
     It is a small file system where mounting is allowed, else a limit on the size of files.
     """
     folder = tmp_path / "disk"
     folder.mkdir()
     if os.geteuid() == 0 and _succeeds("mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)):
-        with contextlib.suppress(OSError):
-            (folder / "filler").write_bytes(bytes(1 << 20))
-        yield folder, (folder / "filler").unlink
+        yield folder, lambda: _fill(folder / "filler"), (folder / "filler").unlink
         _succeeds("umount", "--lazy", str(folder))
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    yield folder, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    yield folder, lambda: _limit_files(0, hard), lambda: _limit_files(soft, hard)
+    _limit_files(soft, hard)
+
+
+def _fill(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.write_bytes(bytes(1 << 20))
+
+
+def _limit_files(soft: int, hard: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
@@ -247,12 +253,13 @@ def eventually(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
 @pytest.mark.parametrize(("policies", "bits"), [
     ('[[guard.policy]]\nkind = "rounding"\ndecimals = 1', math.log2(66)), ("", 128.0),
 ], ids=["policies", "none"])
-def test_a_full_disk_never_stops_traffic(guarded: Build, answering: Model, full_disk: Disk, policies: str,
+def test_a_full_disk_never_stops_traffic(guarded: Build, answering: Model, small_disk: Disk, policies: str,
                                        bits: float) -> None:
-    folder, free = full_disk
+    folder, fill, free = small_disk
     settings = f'journal.path = "{folder / "journal"}"\n' + policies
     guard = guarded(answering(ANSWER), settings)
     body = EDITED if policies else ANSWER
+    fill()
     assert [guard.ask(QUERY).body for _ in range(20)] == [body] * 20
     assert eventually(lambda: bool(guard.guard.troubles()))
     assert guard.ask(QUERY).body == body

@@ -8,7 +8,7 @@ import pytest
 from counterclone.guard import asgi
 
 if TYPE_CHECKING:
-    from tests.guard.conftest import Build, Model
+    from tests.guard.conftest import Build, Guarded, Model
 
 QUERY = {"instances": [[1, 2, 3, 4]]}
 ANSWER = b'{"predictions": [[0.6251, 0.2499, 0.125]], "model": "m"}'
@@ -86,19 +86,8 @@ def test_a_websocket_passes_through(guarded: Build) -> None:
     assert heard == [scope, receive, send]
 
 
-@pytest.mark.parametrize("kind", ["complete", "failed"])
-def test_the_journal_is_on_the_disk_before_the_server_hears_of_the_shutdown(guarded: Build, kind: str) -> None:
-    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        if scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
-            await send({"type": "http.response.body", "body": ANSWER})
-            return
-        assert (await receive())["type"] == "lifespan.startup"
-        await send({"type": "lifespan.startup.complete"})
-        assert (await receive())["type"] == "lifespan.shutdown"
-        await send({"type": f"lifespan.shutdown.{kind}"})
-
-    guard = guarded(app, ROUNDING)
+async def live(guard: Guarded) -> list[tuple[str, bool]]:
+    """A server's lifespan with one request in it; what the server was told, and if the journal was closed then."""
     told: list[tuple[str, bool]] = []
     messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 
@@ -110,22 +99,60 @@ def test_the_journal_is_on_the_disk_before_the_server_hears_of_the_shutdown(guar
         if message["type"] == "lifespan.startup.complete":
             await guard.send(QUERY)
 
-    asyncio.run(guard.guard({"type": "lifespan"}, receive, send))
-    assert told == [("lifespan.startup.complete", False), (f"lifespan.shutdown.{kind}", True)]
+    await guard.guard({"type": "lifespan"}, receive, send)
+    return told
+
+
+async def answer(send: asgi.Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
+    await send({"type": "http.response.body", "body": ANSWER})
+
+
+@pytest.mark.parametrize("kind", ["complete", "failed"])
+def test_the_journal_is_on_the_disk_before_the_server_hears_of_the_shutdown(guarded: Build, kind: str) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "http":
+            await answer(send)
+            return
+        assert (await receive())["type"] == "lifespan.startup"
+        await send({"type": "lifespan.startup.complete"})
+        assert (await receive())["type"] == "lifespan.shutdown"
+        await send({"type": f"lifespan.shutdown.{kind}"})
+
+    guard = guarded(app, ROUNDING)
+    assert asyncio.run(live(guard)) == [("lifespan.startup.complete", False), (f"lifespan.shutdown.{kind}", True)]
     assert guard.decisions() == ["served"]
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_an_app_without_a_lifespan_loses_no_row_at_the_shutdown(guarded: Build, raises: bool) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "http":
+            await answer(send)
+        elif raises:
+            raise ValueError("this app can only handle HTTP")
+
+    guard = guarded(app, ROUNDING)
+    assert asyncio.run(live(guard)) == [("lifespan.startup.complete", False), ("lifespan.shutdown.complete", True)]
+    assert guard.decisions() == ["served"]
+
+
+def test_an_app_that_fails_to_start_is_the_servers_business(guarded: Build) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await receive()
+        raise ConnectionError("no database")
+
+    with pytest.raises(ConnectionError, match="no database"):
+        asyncio.run(live(guarded(app, ROUNDING)))
 
 
 def test_without_a_journal_the_lifespan_passes_too(guarded: Build) -> None:
     async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "http":
+            await answer(send)
+            return
+        await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
 
-    told: list[str] = []
-
-    async def receive() -> asgi.Message:
-        return {"type": "lifespan.startup"}
-
-    async def send(message: asgi.Message) -> None:
-        told.append(message["type"])
-
-    asyncio.run(guarded(app, "journal.path = ''").guard({"type": "lifespan"}, receive, send))
-    assert told == ["lifespan.shutdown.complete"]
+    told = asyncio.run(live(guarded(app, "journal.path = ''")))
+    assert [kind for kind, _ in told] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

@@ -369,6 +369,34 @@ def test_what_a_rule_leaves_as_it_is_reaches_the_model_byte_for_byte(guarded: Bu
     assert seen[0][1] == body
 
 
+# Lenient servers read numbers that are written as text
+
+SPELLED: list[tuple[object, object]] = [
+    ("0.5", 1.0), ("0.50", 1), (" 5e-1", "1"), (0.5, True), ("0.5000001", "1.0")]
+
+
+def test_a_number_written_as_text_is_no_way_around_a_rule(guarded: Build, answering: Model) -> None:
+    refusing = guarded(answering(ANSWER), RANGE % "refuse")
+    for number in ("99", "1e9", "-99.0", "inf", "nan", "9_9"):
+        assert refusing.ask({"instances": [[number, 2]]}).json["code"] == "query_refused"
+    seen: list[tuple[asgi.Scope, bytes]] = []
+    guarded(answering(ANSWER, seen=seen), RANGE % "clip" + SNAP).ask({"instances": [["99", "2.2"]]})
+    assert seen[0][1] == b'{"instances":[[5.0,2.0]]}'
+
+
+def test_a_number_written_as_text_draws_no_other_noise(guarded: Build, answering: Model) -> None:
+    guard = guarded(answering(b'{"predictions": [[0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]]}'), NOISE)
+    assert len({guard.ask({"instances": [list(row)]}).body for row in SPELLED}) == 1
+    assert len({guard.ask({"instances": [["f", first, second]]}).body for first, second in SPELLED}) == 1
+
+
+def test_a_row_gets_the_same_noise_whatever_is_asked_beside_it(guarded: Build, answering: Model) -> None:
+    app = answering(b'{"predictions": [[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]]}')
+    guard = guarded(app, NOISE)
+    others: tuple[list[object], ...] = ([2, 3], ["f", 1], [None, 0.0])
+    assert len({tuple(guard.ask({"instances": [[0.5, 1.0], other]}).rows[0]) for other in others}) == 1
+
+
 # Shadow mode
 
 SHADOW = "guard.enforce = false\nguard.limit_queries_per_minute = 1\n"

@@ -22,7 +22,7 @@ class Middleware:
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """One ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, self._closing(send))
+            await self._live(scope, receive, send)
         elif scope["type"] != "http" or scope["method"] in SAFE_METHODS or not self._guards(scope):
             await self._app(scope, receive, send)
         else:
@@ -32,13 +32,37 @@ class Middleware:
         """Whether the path is guarded, as the server or as the app sees it."""
         return self._options.guards(scope["path"]) or self._options.guards(asgi.app_path(scope))
 
-    def _closing(self, send: asgi.Send) -> asgi.Send:
-        """Flush the journal before the server is told that shutdown is complete."""
-        journal = self._options.journal
+    async def _live(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        """Pass the lifespan through, and live it in the place of an app that knows none.
+
+        The journal is flushed before the server is told that shutdown is complete.
+        """
+        is_known = False
+
+        async def receiving() -> asgi.Message:
+            nonlocal is_known
+            is_known = True
+            return await receive()
 
         async def closing(message: asgi.Message) -> None:
-            if journal is not None and message["type"].startswith("lifespan.shutdown."):
-                journal.close()
+            nonlocal is_known
+            is_known = True
+            if message["type"].startswith("lifespan.shutdown."):
+                self._close()
             await send(message)
 
-        return closing
+        try:
+            await self._app(scope, receiving, closing)
+        except Exception:  # whatever it says of a scope that it doesn't know
+            if is_known:
+                raise
+        if not is_known:
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            self._close()
+            await send({"type": "lifespan.shutdown.complete"})
+
+    def _close(self) -> None:
+        if self._options.journal is not None:
+            self._options.journal.close()

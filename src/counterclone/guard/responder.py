@@ -391,10 +391,11 @@ class Responder:
         """The answer's headers but the stale ones, with the request's identifier."""
         headers: asgi.Headers = start["headers"]
         names = [name.lower() for name, _ in headers]
-        kept = [header for header, name in zip(headers, names, strict=True) if name not in stale]
+        if stale:
+            headers = [header for header, name in zip(headers, names, strict=True) if name not in stale]
         if b"x-request-id" not in names:
-            kept.append((b"x-request-id", self._request_id))
-        return kept
+            headers.append((b"x-request-id", self._request_id))
+        return headers
 
     async def _send_error(self, status: int, code: str, message: str, headers: asgi.Headers) -> None:
         self._status = status

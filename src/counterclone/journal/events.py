@@ -67,8 +67,8 @@ class Exchange(msgspec.Struct, frozen=True, gc=False, eq=False):
         decision: served, limited, refused, unauthenticated, unscanned or failed.
         status: the HTTP status.
         digests: the keyed digest of each row's canonical form, (rows,), below 2**64.
-        labels: the released label, -1 where there is none, (rows,).
-        margins: the released top score minus the second, NaN where there is none, (rows,).
+        labels: the target's label, -1 where there is none, (rows,).
+        margins: the target's top probability minus its second, NaN where there is none, (rows,).
         n_classes: classes in the answer, 0 where it has no scores.
         bits: released bits for each row.
         features: (rows, features) where every input is a number; not to be changed afterwards.

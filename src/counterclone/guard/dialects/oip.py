@@ -58,7 +58,8 @@ class Oip(Spec, frozen=True):
         columns = [_by_row(tensor, n_rows) for tensor in tensors]
         if all(column.dtype.kind != "O" for column in columns):
             return Query(columns[0] if len(columns) == 1 else np.hstack(columns), model=model)
-        return Query([[column[i].tolist() for column in columns] for i in range(n_rows)], model=model)
+        # Tuples, since text in lists counts as the number that it spells, and BYTES don't.
+        return Query([tuple(column[i].tolist() for column in columns) for i in range(n_rows)], model=model)
 
     def write_query(self, body: bytes, query: Query) -> bytes:
         """The request with the features of `query` in the place of its own."""
