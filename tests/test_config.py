@@ -57,6 +57,8 @@ limit_leaked_bits_per_day = 3
 limit_total_queries_per_minute = 4
 limit_total_queries_per_day = 5
 limit_body_bytes = 6
+limit_answer_bytes = 8
+limit_in_flight = 9
 workers = 7
 enforce = false
 on_error = "pass"
@@ -99,16 +101,19 @@ def problems(text: str, environ: dict[str, str] | None = None) -> tuple[str, ...
 def test_an_empty_file_has_the_defaults() -> None:
     assert parse("") == Config()
     assert json.loads(msgspec.json.encode(Config())) == {
-        "target": {"task": "classifier", "dialect": "auto", "scores": "", "epoch": "1"},
+        "target": {"kind": "http", "url": "", "connect_seconds": 5.0, "answer_seconds": 60.0, "task": "classifier",
+                   "dialect": "auto", "scores": "", "epoch": "1"},
         "accounts": {
             "source": "bearer", "header": "x-account", "trusted_proxies": ["127.0.0.0/8", "::1/128"],
             "api_keys": "open", "keys_file": "counterclone.keys.json", "open_keys_max": 100_000,
             "jwt_key_env": "COUNTERCLONE_JWT_KEY", "jwt_algorithms": ["HS256"], "jwt_claim": "sub",
             "jwt_audience": "", "secret_env": "COUNTERCLONE_SECRET", "class": []},
         "guard": {
+            "listen": "127.0.0.1:8000", "admin": "127.0.0.1:8001", "request_seconds": 30.0,
             "limit_queries_per_minute": 600, "limit_queries_per_day": 0, "limit_leaked_bits_per_day": 0,
             "limit_total_queries_per_minute": 0, "limit_total_queries_per_day": 0,
-            "limit_body_bytes": 10_000_000, "workers": 1, "enforce": True, "on_error": "block",
+            "limit_body_bytes": 10_000_000, "limit_answer_bytes": 50_000_000, "limit_in_flight": 1000,
+            "workers": 1, "enforce": True, "on_error": "block",
             "unknown": "block", "paths": ["*"], "rule": [], "policy": []},
         "journal": {"path": "journal", "retention_days": 90, "retention_bytes": 10_000_000_000,
                     "payloads": False}}
@@ -134,7 +139,8 @@ def test_every_key_is_read() -> None:
                 {"kind": "labels"}, {"kind": "rounding", "significant_bits": 8}))))
     assert read.guard == Guard(
         limit_queries_per_minute=1, limit_queries_per_day=2, limit_leaked_bits_per_day=3,
-        limit_total_queries_per_minute=4, limit_total_queries_per_day=5, limit_body_bytes=6, workers=7,
+        limit_total_queries_per_minute=4, limit_total_queries_per_day=5, limit_body_bytes=6,
+        limit_answer_bytes=8, limit_in_flight=9, workers=7,
         enforce=False, on_error="pass", unknown="pass", paths=("/v2/*",),
         rule=({"kind": "range", "low": 0.0, "high": (1.0, 2.5), "mode": "refuse"},),
         policy=({"kind": "noise", "scale": 1.0, "keep_order": 1}, {"kind": "rounding", "decimals": 2}))
@@ -284,14 +290,17 @@ def test_a_secret_may_be_in_any_variable() -> None:
 # The digest
 
 ONE_CHANGED: dict[str, dict[str, Any]] = {
-    "target": {"dialect": "predict", "scores": "p", "epoch": "2"},
+    "target": {"kind": "local", "url": "http://x", "connect_seconds": 1.0, "answer_seconds": 2.0,
+               "dialect": "predict", "scores": "p", "epoch": "2"},
     "accounts": {
         "source": "jwt", "header": "x-user", "trusted_proxies": [], "api_keys": "listed", "keys_file": "k",
         "open_keys_max": 5, "jwt_key_env": "K", "jwt_algorithms": ["RS256"], "jwt_claim": "c",
         "jwt_audience": "a", "secret_env": "S", "class": [{"name": "a", "accounts": []}]},
     "guard": {
+        "listen": "0.0.0.0:1", "admin": "[::1]:2", "request_seconds": 1.0,
         "limit_queries_per_minute": 1, "limit_queries_per_day": 2, "limit_leaked_bits_per_day": 3,
         "limit_total_queries_per_minute": 4, "limit_total_queries_per_day": 5, "limit_body_bytes": 6,
+        "limit_answer_bytes": 8, "limit_in_flight": 9,
         "workers": 7, "enforce": False, "on_error": "pass", "unknown": "pass", "paths": ["/a"],
         "rule": [{"kind": "snap", "step": 1.0}], "policy": [{"kind": "labels"}]},
     "journal": {"path": "j", "retention_days": 1, "retention_bytes": 2, "payloads": True},

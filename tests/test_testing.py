@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,7 +14,7 @@ from counterclone.answers import Answer, Context, PerRow, Rows, find_outputs, fu
 from counterclone.errors import AnswerError, Refused, UnknownFormat
 from counterclone.plugins import Spec
 from counterclone.policies.labels import Labels
-from counterclone.protocols import Dialect, Policy, Rule
+from counterclone.protocols import Body, Dialect, Policy, Rule
 from counterclone.queries import Query
 from counterclone.rules.range import Range
 from counterclone.testing import (
@@ -297,8 +297,9 @@ def test_a_broken_rule_is_told_its_law(fault: str, law: str) -> None:
 # Dialects
 
 Fields = dict[str, msgspec.Raw]
-REQUEST = b'{"rows": [[1, 2.5], [3, 4]]}'
-ANSWER = b'{"model": "m", "scores": [[0.71, 0.2, 0.09], [0.12, 0.1, 0.78]]}'
+REQUEST = Body(b'{"rows": [[1, 2.5], [3, 4]]}')
+ANSWER = Body(b'{"model": "m", "scores": [[0.71, 0.2, 0.09], [0.12, 0.1, 0.78]]}',
+              {b"content-type": b"application/json"})
 DAMAGES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
 
@@ -310,9 +311,9 @@ class Toy(Spec, frozen=True):
     def model(self, method: str, path: str) -> str | None:
         return 3 if self.fault == "model" else ""  # type: ignore[return-value]
 
-    def read_query(self, body: bytes, model: str) -> Query:
+    def read_query(self, body: Body, model: str) -> Query:
         try:
-            rows = msgspec.json.decode(body, type=dict[str, Any])["rows"]
+            rows = msgspec.json.decode(body.content, type=dict[str, Any])["rows"]
         except KeyError:
             raise UnknownFormat("no `rows`") from None
         except DAMAGES as error:
@@ -325,20 +326,24 @@ class Toy(Spec, frozen=True):
             raise UnknownFormat("`rows` is no list of rows")
         return Query([*rows, rows[0]] if self.fault == "rows" else rows, model=model)
 
-    def write_query(self, body: bytes, query: Query) -> bytes:
+    def write_query(self, body: Body, query: Query) -> Body:
         assert query.features is not None
         if self.fault == "query bytes":
-            return msgspec.json.encode({**msgspec.json.decode(body), "rows": query.features.tolist()})
-        fields = msgspec.json.decode(body, type=Fields)
+            document = {**msgspec.json.decode(body.content), "rows": query.features.tolist()}
+            return Body(msgspec.json.encode(document))
+        fields = msgspec.json.decode(body.content, type=Fields)
         features = query.features[:1] if self.fault == "write query" else query.features
         fields["rows"] = msgspec.Raw(msgspec.json.encode(
             features.reshape(np.shape(msgspec.json.decode(fields["rows"]))).tolist()
             if features.size == query.features.size else features.tolist()))
-        return msgspec.json.encode(fields)
+        return Body(msgspec.json.encode(fields))
 
-    def read_answer(self, body: bytes, n_rows: int, scores: str) -> Answer:
+    def can_read(self, headers: Mapping[bytes, bytes]) -> bool:
+        return self.fault != "headers" and headers.get(b"content-type") == b"application/json"
+
+    def read_answer(self, body: Body, n_rows: int, scores: str) -> Answer:
         try:
-            fields = msgspec.json.decode(body, type=Fields)
+            fields = msgspec.json.decode(body.content, type=Fields)
             found = msgspec.json.decode(fields.get("scores", b"[]"), type=list[list[float]])
             array = np.array(found, dtype=np.float64)
         except DAMAGES as error:
@@ -349,17 +354,18 @@ class Toy(Spec, frozen=True):
             raise AnswerError(f"no scores: {error}") from None
         name = "" if self.fault == "unfound" else "scores"
         outputs = {} if self.fault == "unfound" else find_outputs({name: array}, n_rows, scores)
-        return Answer(outputs, body if self.fault == "answer bytes" else fields)
+        return Answer(outputs, body.content if self.fault == "answer bytes" else fields)
 
-    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> bytes:
+    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> Body:
         if self.fault == "in place":
             released["scores"][:] = 0.5
         rows = answer.outputs["scores"].restored(released["scores"])
         if self.fault == "write answer":
             rows = np.round(rows, 1)
         if self.fault == "answer bytes":
-            return msgspec.json.encode({**msgspec.json.decode(answer.document), "scores": rows.tolist()})
-        return msgspec.json.encode({**answer.document, "scores": msgspec.Raw(msgspec.json.encode(rows.tolist()))})
+            return Body(msgspec.json.encode({**msgspec.json.decode(answer.document), "scores": rows.tolist()}))
+        scores = msgspec.Raw(msgspec.json.encode(rows.tolist()))
+        return Body(msgspec.json.encode({**answer.document, "scores": scores}))
 
     def error(self, status: int, code: str, message: str) -> bytes:
         if self.fault == "error":
@@ -384,6 +390,7 @@ def test_a_good_dialect_passes() -> None:
     ("query bytes", "what isn't edited stays byte for byte"),
     ("query crash", "a request that isn't one raises UnknownFormat"),
     ("type crash", "a request with strange values is read, or raises UnknownFormat"),
+    ("headers", "an answer's headers announce it"),
     ("unfound", "an answer's probabilities are found"),
     ("write answer", "an answer reads back as it was written"),
     ("in place", "released rows aren't changed in place"),

@@ -136,6 +136,8 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         blocks_unknown=config.guard.unknown == "block",
         blocks_uncleaned=config.guard.on_error == "block",
         limit_body_bytes=config.guard.limit_body_bytes,
+        limit_answer_bytes=config.guard.limit_answer_bytes,
+        limit_in_flight=config.guard.limit_in_flight,
     )
 
 

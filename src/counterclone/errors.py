@@ -9,7 +9,10 @@ CountercloneError
     ├── UnknownFormat        400, decided by `[guard] unknown`
     ├── Refused              400, a rule's word: field and remedy
     ├── TooLarge             413
-    └── LimitExceeded        429, with the seconds to wait
+    ├── LimitExceeded        429, with the seconds to wait
+    ├── Busy                 503, as many requests are under way as the guard takes
+    └── TargetError          502, the target didn't answer as HTTP has it
+        └── TargetSlow       504, it took too long
 """
 
 from __future__ import annotations
@@ -90,3 +93,26 @@ class LimitExceeded(RequestError):
         self.quota = quota
         self.period_seconds = period_seconds
         self.retry_after_seconds = retry_after_seconds
+
+
+class Busy(RequestError):
+    """As many requests are under way as the guard takes; another second may do."""
+
+    status = 503
+    code = "guard_full"
+    decision = "busy"
+
+
+class TargetError(RequestError):
+    """The target is down, or doesn't speak HTTP as it should."""
+
+    status = 502
+    code = "target_down"
+    decision = "failed"
+
+
+class TargetSlow(TargetError):
+    """The target took longer than it may."""
+
+    status = 504
+    code = "target_slow"

@@ -6,8 +6,8 @@ it. The laws named here are contract checks in `counterclone.testing`, run for e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple, Protocol
 
 from counterclone.answers import Answer, Context, Rows
 from counterclone.budgets import Limit
@@ -64,6 +64,19 @@ class Rule(Protocol):
         ...
 
 
+class Body(NamedTuple):
+    """A body on the wire.
+
+    Attributes:
+        content: its bytes.
+        headers: the message's, names in lower case; of a body that was written, those to set instead, where
+            an empty value takes a header out.
+    """
+
+    content: bytes
+    headers: Mapping[bytes, bytes] = {}
+
+
 class Dialect(Protocol):
     """One wire format: bytes to queries and answers, and back.
 
@@ -75,7 +88,7 @@ class Dialect(Protocol):
         """The model that an inference request names ("" for none); None: not a request of this format."""
         ...
 
-    def read_query(self, body: bytes, model: str) -> Query:
+    def read_query(self, body: Body, model: str) -> Query:
         """Parse a request.
 
         Raises:
@@ -83,11 +96,15 @@ class Dialect(Protocol):
         """
         ...
 
-    def write_query(self, body: bytes, query: Query) -> bytes:
+    def write_query(self, body: Body, query: Query) -> Body:
         """The request with the numeric inputs of `query`, which a rule changed after `read_query`."""
         ...
 
-    def read_answer(self, body: bytes, n_rows: int, scores: str) -> Answer:
+    def can_read(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether an answer with these headers is one of this format's."""
+        ...
+
+    def read_answer(self, body: Body, n_rows: int, scores: str) -> Answer:
         """Parse an answer to `n_rows` rows; `scores` names the output with probabilities, "" finds it.
 
         Raises:
@@ -95,7 +112,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> bytes:
+    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> Body:
         """The answer with other rows in the outputs that `released` names."""
         ...
 

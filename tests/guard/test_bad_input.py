@@ -9,11 +9,13 @@ import resource
 import subprocess
 import time
 import tracemalloc
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import brotli
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,11 @@ kind = "rounding"
 decimals = 1
 """
 PREDICT, INFER = "/predict", "/v2/models/m/infer"
+SNAP = """
+[[guard.rule]]
+kind = "snap"
+step = 1.0
+"""
 GOOD = {PREDICT: orjson.dumps(QUERY), INFER: orjson.dumps(
     {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]})}
 
@@ -65,13 +72,44 @@ def test_a_damaged_body_is_refused_and_reaches_no_model(guarded: Build, answerin
     assert len(reply.body) < 500
 
 
-@pytest.mark.parametrize("encoding", [b"gzip", b"br", b"deflate", b"gzip, identity", b"x-unknown"])
-def test_a_compressed_body_is_refused(guarded: Build, answering: Model, encoding: bytes) -> None:
+@pytest.mark.parametrize("encoding", [b"gzip, gzip", b"br", b"gzip, identity", b"x-unknown", b"zstd"])
+def test_a_body_that_cannot_be_unpacked_is_refused(guarded: Build, answering: Model, encoding: bytes) -> None:
     seen: list[tuple[asgi.Scope, bytes]] = []
     guard = guarded(answering(ANSWER, seen=seen), ROUNDING)
     reply = guard.ask(gzip.compress(GOOD[PREDICT]), headers=[(b"content-encoding", encoding)])
-    assert (reply.status, reply.json["error"]) == (400, "the body is compressed; send it as it is")
-    assert seen == []
+    assert (reply.status, reply.json["code"], seen) == (400, "unknown_format", [])
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [(b"gzip", gzip.compress), (b"br", brotli.compress),
+                                                (b"GZIP", gzip.compress), (b"deflate", zlib.compress)])
+@pytest.mark.parametrize("settings", [ROUNDING, ROUNDING + SNAP, "[guard]\nenforce = false\n"])
+def test_a_compressed_body_is_unpacked_for_the_app_unless_in_shadow_mode(
+        guarded: Build, answering: Model, encoding: bytes, pack: Callable[[bytes], bytes], settings: str) -> None:
+    seen: list[tuple[asgi.Scope, bytes]] = []
+    packed = pack(GOOD[PREDICT])
+    reply = guarded(answering(ANSWER, seen=seen), settings).ask(packed, headers=[(b"content-encoding", encoding)])
+    assert reply.status == 200
+    (_, body), headers = seen[0], dict(seen[0][0]["headers"])
+    if "false" in settings:
+        assert (body, headers[b"content-encoding"]) == (packed, encoding)
+    else:
+        assert orjson.loads(body) == orjson.loads(GOOD[PREDICT])
+        assert b"content-encoding" not in headers
+    assert headers[b"content-length"] == b"%d" % len(body)
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [(b"gzip", gzip.compress), (b"br", brotli.compress)])
+def test_a_bomb_is_refused_before_it_is_whole(guarded: Build, answering: Model, encoding: bytes,
+                                              pack: Callable[[bytes], bytes]) -> None:
+    seen: list[tuple[asgi.Scope, bytes]] = []
+    bomb = pack(b" " * 300_000_000)
+    guard = guarded(answering(ANSWER, seen=seen), ROUNDING)
+    tracemalloc.start()
+    reply = guard.ask(bomb, headers=[(b"content-encoding", encoding)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (reply.status, reply.json["code"], seen) == (413, "body_too_large", [])
+    assert peak < 50_000_000
 
 
 @pytest.mark.parametrize("length", [b"1", b"1000000000000", b"-1", b"x", b""])

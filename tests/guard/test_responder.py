@@ -254,7 +254,7 @@ def test_a_stream_that_a_policy_would_have_to_clean_is_refused_at_once(guarded: 
     sent = asyncio.run(events_of(guard, log))
     assert log[:2] == ["start", "body"]  # before the app's first event, not after its last
     assert sent[0]["status"] == 502
-    assert b"no plain JSON" in sent[1]["body"]
+    assert b"isn't in the request's format" in sent[1]["body"]
     assert len(sent) == 2
     (row,) = guard.exchanges()
     assert (row["decision"], row["status"]) == ("failed", 502)

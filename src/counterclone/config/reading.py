@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +19,7 @@ from counterclone.config.sections import PLUGINS, Config, PluginTable, Section
 from counterclone.errors import ConfigError
 
 PREFIX = "COUNTERCLONE_"
+LAST_PORT = 65_535
 SERVICE_LINK = re.compile(r"_(SERVICE_(HOST|PORT)|PORT(_\d+_[A-Z]+|$))")
 """In names of variables that Kubernetes makes for a service, which may be called as we are."""
 
@@ -135,8 +137,31 @@ def _network_problems(networks: tuple[str, ...]) -> Iterator[str]:
             yield f"{error}; write networks such as 10.0.0.0/8"
 
 
+def _url_problems(url: str) -> Iterator[str]:
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        yield f"expected an address such as http://127.0.0.1:9000, got '{url}'"
+    elif parts.username is not None or parts.query or parts.fragment:
+        yield "expected an address without user, query and fragment"
+
+
+def _listen_problems(address: str) -> Iterator[str]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= LAST_PORT:
+        yield f"expected host:port such as 127.0.0.1:8000 or [::1]:8000, got '{address}'"
+
+
 _CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
     "target.dialect": _dialect_problems,
+    "target.url": _url_problems,
+    "guard.listen": _listen_problems,
+    "guard.admin": _listen_problems,
     "accounts.trusted_proxies": _network_problems,
 }
 """What a type doesn't say, by the key's path."""

@@ -12,6 +12,7 @@ LARGEST = 10**15
 
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
 PluginTable = dict[str, Any]
 AccountName = Annotated[str, Meta(
     pattern="^(account:[0-9a-f]{16}|(?!account:)[^:]+:.+)$",
@@ -29,12 +30,20 @@ class Target(Section, frozen=True):
     """`[target]`: the model that is guarded.
 
     Attributes:
+        kind: `http` is called at its URL, `local` is a Python callable.
+        url: where the model server answers; verbs that call it need it, the guard in process doesn't.
+        connect_seconds: how long it may take to take a connection.
+        answer_seconds: how long it may be silent, before its answer and in it.
         task: what the model does.
         dialect: its wire format; `auto` finds it from each request.
         scores: the output tensor or field that holds probabilities; "" finds it.
         epoch: the name of the model's release; another name draws other noise.
     """
 
+    kind: Literal["http", "local"] = "http"
+    url: str = ""
+    connect_seconds: Seconds = 5.0
+    answer_seconds: Seconds = 60.0
     task: Literal["classifier"] = "classifier"
     dialect: str = "auto"
     scores: str = ""
@@ -101,12 +110,18 @@ class Guard(Section, frozen=True):
     """`[guard]`: what comes in, what leaves, and how much of it.
 
     Attributes:
+        listen: where the gateway serves the public, host:port; not used in process.
+        admin: where the gateway serves health and metrics, likewise.
+        request_seconds: how long a client of the gateway may take to send a request, and how long it may not
+            read its answer.
         limit_queries_per_minute: rows an account may ask in a minute; 0 for no limit.
         limit_queries_per_day: rows an account may ask in a day; 0 for no limit.
         limit_leaked_bits_per_day: bits that answers to an account may hold in a day; 0 only meters.
         limit_total_queries_per_minute: rows of all accounts in a minute; 0 for no limit.
         limit_total_queries_per_day: rows of all accounts in a day; 0 for no limit.
         limit_body_bytes: the largest request body.
+        limit_answer_bytes: the largest answer that is held back to be cleaned; a longer one is a 502.
+        limit_in_flight: requests under way at once; more are a 503.
         workers: processes that guard with this file; each admits its part of every limit.
         enforce: false decides, counts and journals, and changes nothing (shadow mode).
         on_error: `block` answers 502 where an answer can't be cleaned, `pass` serves it as it is.
@@ -116,12 +131,17 @@ class Guard(Section, frozen=True):
         policy: what leaves, applied in file order.
     """
 
+    listen: str = "127.0.0.1:8000"
+    admin: str = "127.0.0.1:8001"
+    request_seconds: Seconds = 30.0
     limit_queries_per_minute: Count = 600
     limit_queries_per_day: Count = 0
     limit_leaked_bits_per_day: Count = 0
     limit_total_queries_per_minute: Count = 0
     limit_total_queries_per_day: Count = 0
     limit_body_bytes: Positive = 10_000_000
+    limit_answer_bytes: Positive = 50_000_000
+    limit_in_flight: Positive = 1000
     workers: Positive = 1
     enforce: bool = True
     on_error: Literal["block", "pass"] = "block"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from counterclone.errors import LimitExceeded, Unauthenticated, UnknownFormat
-from counterclone.guard import asgi
+from counterclone.guard import asgi, encodings
 from counterclone.guard.options import Options
+from counterclone.protocols import Body
 from counterclone.queries import Account, Query
 
 ALL_ACCOUNTS = "all"
@@ -51,11 +52,12 @@ class Admission:
         if account.account_class:
             self.terms = self._options.terms[account.account_class]
 
-    def admit(self, body: bytes) -> bytes:
-        """The body as the app gets it, the same object where no rule changes it.
+    def admit(self, content: bytes) -> Body:
+        """The body as the app gets it, with the headers to set instead; the same bytes where nothing changes it.
 
         Raises:
             UnknownFormat: no dialect reads it.
+            TooLarge: it is compressed, and unpacks to more than a body may have.
             Refused: a rule doesn't admit it.
             LimitExceeded: the account, or all together, are over a limit.
         """
@@ -64,16 +66,23 @@ class Admission:
             raise UnknownFormat(f"{self._scope['method']} {self._scope['path']} is no inference request of "
                                 f"{', '.join(options.dialects)}; the API's owner can leave the path out with "
                                 "[guard] paths")
-        if self._headers.get(b"content-encoding", b"identity") != b"identity":
-            raise UnknownFormat("the body is compressed; send it as it is")
+        asked, changed = content, dict[bytes, bytes]()
+        encoding = self._headers.get(b"content-encoding", b"identity").lower()
+        if encoding != b"identity":
+            asked = encodings.unpacked(content, encoding, options.limit_body_bytes)
+            changed[b"content-encoding"] = b""
+        body = Body(asked, self._headers)
         admitted = query = self.query = dialect.read_query(body, model)
         for rule in options.rules:
             admitted = rule.admit(admitted)
         self._reserve(query.n_rows, self.terms.expected_bits(model) * query.n_rows)
-        if admitted is query or not options.enforce:
-            return body
-        self.query = admitted
-        return dialect.write_query(body, admitted)
+        if not options.enforce:
+            return Body(content)
+        if admitted is not query:
+            self.query = admitted
+            asked, headers = dialect.write_query(body, admitted)
+            changed.update(headers)
+        return Body(asked, changed)
 
     def admit_unread(self) -> None:
         """Admit a body that no dialect reads, as one row.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -22,15 +22,3 @@ def app_path(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path[len(root):] if root and path.startswith(root + "/") else path
-
-
-def is_plain_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a body with these headers is JSON that nobody compressed."""
-    kind = b""
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"content-type":
-            kind = value.partition(b";")[0].strip().lower()
-        elif lower == b"content-encoding" and value.strip().lower() != b"identity":
-            return False
-    return kind == b"application/json" or kind.endswith(b"+json")

@@ -56,6 +56,8 @@ class Options:
         blocks_unknown: whether what can't be read is blocked rather than passed unscanned.
         blocks_uncleaned: whether an answer that can't be cleaned is a 502 rather than passed.
         limit_body_bytes: the largest request body.
+        limit_answer_bytes: the most of an answer that is held back to clean it, or kept to read it.
+        limit_in_flight: requests under way at once.
         clock: seconds since 1970.
     """
 
@@ -74,6 +76,8 @@ class Options:
     blocks_unknown: bool = True
     blocks_uncleaned: bool = True
     limit_body_bytes: int = 10_000_000
+    limit_answer_bytes: int = 50_000_000
+    limit_in_flight: int = 1000
     clock: Callable[[], float] = time.time
 
     def route(self, method: str, path: str) -> Route:

@@ -15,8 +15,10 @@ import orjson
 from counterclone.answers import Answer
 from counterclone.errors import (
     AnswerError,
+    Busy,
     LimitExceeded,
     RequestError,
+    TargetError,
     TooLarge,
     Unauthenticated,
     UnknownFormat,
@@ -26,7 +28,7 @@ from counterclone.guard.admission import Admission
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Later, Reading, Record
 from counterclone.guard.release import UNGUARDED
-from counterclone.protocols import Dialect
+from counterclone.protocols import Body, Dialect
 from counterclone.queries import Query
 from counterclone.randomness import new_request_id
 
@@ -39,8 +41,8 @@ _REPLACED = frozenset({b"content-length", b"accept-encoding", b"transfer-encodin
 _BYPASSES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 """ASGI extensions by which an app could answer past us."""
 _NOTHING = Reading(None, 0.0)
-_NO_JSON = ("the answer is no plain JSON (see its content-type and content-encoding); expected that of the "
-            "request's format")
+_OTHER_FORMAT = ("the answer isn't in the request's format, or it is compressed (see its content-type and "
+                 "content-encoding); expected a plain one")
 _NO_PROBABILITIES = (
     "the answer has floating-point numbers, none of them rows of probabilities; the owner can name the output to "
     'guard in [target] scores, or let such answers pass with [guard] unknown = "pass"')
@@ -61,7 +63,9 @@ class Responder:
     _is_refused = False
     _is_passing = False
     _is_replayed = False
-    _body = b""
+    _is_gone = False
+    _body = Body(b"")
+    _held_bytes = 0
     _n_rows = 0
     _bits = 0.0
     _overhead = 0.0
@@ -104,16 +108,18 @@ class Responder:
                 return False
         self._overhead = time.perf_counter() - self._ticked
         try:
+            if self._options.metrics.in_flight > self._options.limit_in_flight:
+                raise Busy(f"{self._options.limit_in_flight} requests are under way, no more are taken; try again")
             body = await self._read_body()
         except RequestError as error:
             self._ticked = time.perf_counter()
-            await self._refuse(error)  # in shadow mode too: half a body can't be passed on
+            await self._refuse(error)  # in shadow mode too: it is the guard itself that has no room
             return False
         if body is None:
             self._decision, self._status = "disconnected", CLIENT_CLOSED_REQUEST
             return False
         self._ticked = time.perf_counter()
-        self._body = body
+        self._body = Body(body)
         try:
             self._body = self._admission.admit(body)
         except RequestError as error:
@@ -161,15 +167,20 @@ class Responder:
             headers = _limit_headers(error)
         elif isinstance(error, Unauthenticated):
             headers = [(b"www-authenticate", b"Bearer")]
+        elif isinstance(error, Busy):
+            headers = [(b"retry-after", b"1")]
         await self._send_error(error.status, error.code, str(error), headers)
 
     # The app in between.
 
     async def _forward(self) -> None:
         scope = dict(self._scope)
+        body = self._body
+        replaced = _REPLACED | body.headers.keys() if body.headers else _REPLACED
         scope["headers"] = [
-            *[header for header in scope["headers"] if header[0] not in _REPLACED],
-            (b"accept-encoding", b"identity"), (b"content-length", b"%d" % len(self._body)),
+            *[header for header in scope["headers"] if header[0] not in replaced],
+            *[header for header in body.headers.items() if header[1]],
+            (b"accept-encoding", b"identity"), (b"content-length", b"%d" % len(body.content)),
             (b"x-request-id", self._request_id)]
         if scope.get("extensions"):
             scope["extensions"] = {name: value for name, value in scope["extensions"].items()
@@ -181,6 +192,10 @@ class Responder:
         self._ticked = now
         try:
             await self._app(scope, self._replay, self._on_message)
+        except TargetError as error:
+            if self._is_done or self._is_passing:
+                raise
+            await self._refuse(error)
         except Exception:
             if not self._is_refused:
                 raise
@@ -190,10 +205,10 @@ class Responder:
                 self._end_broken()
 
     def _end_broken(self) -> None:
-        """Settle where the app raised, or ended in the middle of its answer."""
-        self._decide("failed")
+        """Settle where the app raised, or ended before its answer did."""
+        self._decide("disconnected" if self._is_gone else "failed")
         if not self._is_passing:
-            self._status = 500
+            self._status = CLIENT_CLOSED_REQUEST if self._is_gone else 500
             self._end(_NOTHING, is_used=False)
             return
         admission = self._admission
@@ -202,9 +217,11 @@ class Responder:
 
     async def _replay(self) -> asgi.Message:
         if self._is_replayed:
-            return await self._receive()
+            message = await self._receive()
+            self._is_gone |= message["type"] == "http.disconnect"
+            return message
         self._is_replayed = True
-        return {"type": "http.request", "body": self._body, "more_body": False}
+        return {"type": "http.request", "body": self._body.content, "more_body": False}
 
     # On the way out.
 
@@ -217,9 +234,13 @@ class Responder:
         elif kind == "http.response.start":
             await self._on_start(message)
         elif kind == "http.response.body" and start is not None:
-            self._chunks.append(message.get("body", b""))
+            chunk = message.get("body", b"")
+            self._chunks.append(chunk)
+            self._held_bytes += len(chunk)
             is_last = not message.get("more_body", False)
-            if self._is_passing:
+            if self._held_bytes > self._options.limit_answer_bytes:
+                await self._on_long(start, message)
+            elif self._is_passing:
                 if is_last:
                     self._end_passed()
                 await self._send(message)
@@ -236,7 +257,7 @@ class Responder:
         if self._admission.query is None or not is_success or self._status == 204:
             self._decide("unscanned" if is_success else "failed")
             self._end(_NOTHING, is_used=is_success)
-        elif asgi.is_plain_json(start["headers"]):
+        elif self._can_read(start["headers"]):
             if self._admission.terms.policies and self._options.enforce:
                 return
             self._is_passing = True
@@ -245,11 +266,32 @@ class Responder:
             self._end(_NOTHING, is_used=True)
         else:
             self._note_upstream()
-            if await self._blocks(AnswerError(_NO_JSON)):
+            if await self._blocks(AnswerError(_OTHER_FORMAT)):
                 return
             self._end(_NOTHING, is_used=True)
         start["headers"] = self._headers(start)
         await self._send(start)
+
+    def _can_read(self, headers: asgi.Headers) -> bool:
+        """Whether the answer is in the request's format."""
+        self._answer_headers = {name.lower(): value for name, value in headers}
+        dialect = self._admission.route.dialect
+        return dialect is not None and dialect.can_read(self._answer_headers)
+
+    async def _on_long(self, start: asgi.Message, message: asgi.Message) -> None:
+        """What is too long to hold is blocked; or it goes on, and nobody reads it."""
+        if not self._is_passing:
+            self._note_upstream()
+            limit = self._options.limit_answer_bytes
+            if await self._blocks(AnswerError(f"the answer is over {limit} bytes; ask for fewer rows at a time")):
+                return
+            start["headers"] = self._headers(start)
+            await self._send(start)
+            message = {**message, "body": b"".join(self._chunks)}
+        self._decide("unscanned")
+        self._end(_NOTHING, is_used=True)
+        self._chunks.clear()
+        await self._send(message)
 
     def _must_clean(self) -> bool:
         """Whether an answer that can't be scanned must not pass."""
@@ -258,7 +300,7 @@ class Responder:
     async def _finish(self, start: asgi.Message) -> None:
         """Clean an answer that was held back, and send it."""
         self._note_upstream()
-        body = released = b"".join(self._chunks)
+        body = released = Body(b"".join(self._chunks), self._answer_headers)
         try:
             released, reading = self._release(body)
         except Exception as error:  # whatever a plug-in raises, the answer isn't clean
@@ -269,19 +311,20 @@ class Responder:
         if released is body:
             headers = self._headers(start)
         else:
-            headers = self._headers(start, asgi.STALE_AFTER_EDIT)
-            headers.append((b"content-length", b"%d" % len(released)))
+            headers = self._headers(start, asgi.STALE_AFTER_EDIT | released.headers.keys())
+            headers += released.headers.items()
+            headers.append((b"content-length", b"%d" % len(released.content)))
         self._overhead += time.perf_counter() - self._ticked
         start["headers"] = headers
         await self._send(start)
-        await self._send({"type": "http.response.body", "body": released, "more_body": False})
+        await self._send({"type": "http.response.body", "body": released.content, "more_body": False})
 
     def _end_passed(self) -> None:
         """Settle an answer that went on as it came; the journal reads it where nobody has to know it before."""
         self._note_upstream()
         options, admission = self._options, self._admission
         terms, query, dialect = admission.terms, admission.query, admission.route.dialect
-        body = b"".join(self._chunks)
+        body = Body(b"".join(self._chunks), self._answer_headers)
         if options.journal is not None and not terms.policies and not terms.meters_bits:
             assert query is not None  # `_on_start` saw it
             assert dialect is not None  # since a query was read
@@ -300,7 +343,7 @@ class Responder:
         self._upstream = now - self._ticked
         self._ticked = now
 
-    def _release(self, body: bytes) -> tuple[bytes, Reading]:
+    def _release(self, body: Body) -> tuple[Body, Reading]:
         """The answer as it leaves, and what was read of it.
 
         Raises:
@@ -322,7 +365,7 @@ class Responder:
         terms.expect(query.model, bits)
         return body, Reading(answer.rows, bits, released)
 
-    def _read(self, body: bytes) -> Answer | None:
+    def _read(self, body: Body) -> Answer | None:
         """The answer; None where it can't be scanned and may pass all the same.
 
         Raises:
@@ -383,7 +426,7 @@ class Responder:
         journal = self._options.journal
         if journal is not None:
             account = admission.account
-            size = len(self._body) + sum(map(len, self._chunks)) if query else 0
+            size = len(self._body.content) + self._held_bytes if query else 0
             journal.append(Record(self._options.clock(), account.id, account.account_class, admission.route.kind,
                                   self._decision, self._status, size, query, reading))
 
@@ -411,7 +454,7 @@ class Responder:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _read_later(options: Options, dialect: Dialect, query: Query, body: bytes) -> Reading:
+def _read_later(options: Options, dialect: Dialect, query: Query, body: Body) -> Reading:
     """What the journal keeps of an answer that nothing had to be done to."""
     try:
         answer = dialect.read_answer(body, query.n_rows, options.scores)

@@ -12,7 +12,7 @@ import numpy as np
 
 from counterclone.answers import Answer, Rows, top_labels
 from counterclone.errors import AnswerError, UnknownFormat
-from counterclone.protocols import Dialect
+from counterclone.protocols import Body, Dialect
 from counterclone.queries import Features, Query
 from counterclone.testing.laws import check_spec, demand
 
@@ -28,13 +28,13 @@ MESSAGE = 'a "quoted" word, a line\nand \u00fcml\u00e4uts'
 N_CUTS = 60
 
 
-def check_dialect(dialect: Dialect, *, request: bytes, answer: bytes, n_rows: int) -> None:
+def check_dialect(dialect: Dialect, *, request: Body, answer: Body, n_rows: int) -> None:
     """Try every law of a wire format.
 
     Args:
         dialect: the format.
-        request: the body of a request.
-        answer: the body of its answer, with probabilities.
+        request: the body of a request, and the headers that say how to read it.
+        answer: that of its answer, with probabilities.
         n_rows: the rows of the request.
 
     Raises:
@@ -43,7 +43,7 @@ def check_dialect(dialect: Dialect, *, request: bytes, answer: bytes, n_rows: in
     check_spec("dialects", dialect)
     _check_model(dialect)
     _check_query(dialect, request, n_rows)
-    _check_damaged(dialect, "a request", request, lambda body: _use_request(dialect, body), UnknownFormat)
+    _check_damaged(dialect, "a request", request, partial(_use_request, dialect), UnknownFormat)
     _check_answer(dialect, answer, n_rows)
     for scores in ("", *dialect.read_answer(answer, n_rows, "").outputs):
         use = partial(_use_answer, dialect, n_rows, scores)
@@ -59,28 +59,30 @@ def _check_model(dialect: Dialect) -> None:
                    f"{method} {path[:40]} gave {named!r}")
 
 
-def _check_query(dialect: Dialect, request: bytes, n_rows: int) -> None:
+def _check_query(dialect: Dialect, request: Body, n_rows: int) -> None:
     query = dialect.read_query(request, MODEL)
     demand(query.n_rows == n_rows, dialect, "a request has as many rows as it says",
            f"{query.n_rows} were read, expected {n_rows}")
     if query.features is None:
         return
     for features in (query.features, query.features[::-1].copy()):
-        written = dialect.write_query(request, query.with_features(features))
+        written = _written(request, dialect.write_query(request, query.with_features(features)))
         _demand_features(dialect, written, features)
     foreign = _with_foreign_field(request)
     written = dialect.write_query(foreign, query)
-    demand(foreign == request or FOREIGN in written, dialect, "what isn't edited stays byte for byte",
+    demand(foreign == request or FOREIGN in written.content, dialect, "what isn't edited stays byte for byte",
            "a request's field of another's was written anew")
 
 
-def _demand_features(dialect: Dialect, body: bytes, features: Features) -> None:
+def _demand_features(dialect: Dialect, body: Body, features: Features) -> None:
     back = dialect.read_query(body, MODEL).features
     demand(back is not None and np.array_equal(back, features, equal_nan=True), dialect,
            "a query reads back as it was written", f"{_short(features)} came back as {_short(back)}")
 
 
-def _check_answer(dialect: Dialect, body: bytes, n_rows: int) -> None:
+def _check_answer(dialect: Dialect, body: Body, n_rows: int) -> None:
+    demand(dialect.can_read(body.headers), dialect, "an answer's headers announce it",
+           f"can_read() is false for {dict(body.headers)}")
     answer = dialect.read_answer(body, n_rows, "")
     demand(bool(answer.outputs), dialect, "an answer's probabilities are found", "none were in the example")
     for name, output in answer.outputs.items():
@@ -90,17 +92,17 @@ def _check_answer(dialect: Dialect, body: bytes, n_rows: int) -> None:
     foreign = _with_foreign_field(body)
     answer = dialect.read_answer(foreign, n_rows, "")
     written = dialect.write_answer(answer, {name: output.rows for name, output in answer.outputs.items()})
-    demand(foreign == body or FOREIGN in written, dialect, "what isn't edited stays byte for byte",
+    demand(foreign == body or FOREIGN in written.content, dialect, "what isn't edited stays byte for byte",
            "an answer's field of another's was written anew")
 
 
-def _check_edits(dialect: Dialect, body: bytes, n_rows: int, name: str) -> None:
+def _check_edits(dialect: Dialect, body: Body, n_rows: int, name: str) -> None:
     rows = dialect.read_answer(body, n_rows, "").outputs[name].rows
     one_hot = np.eye(rows.shape[1])[top_labels(rows)]
     for released in (rows, np.roll(rows, 1, axis=1), one_hot):
         answer = dialect.read_answer(body, n_rows, "")
         given = released.copy()
-        written = dialect.write_answer(answer, {name: given})
+        written = _written(body, dialect.write_answer(answer, {name: given}))
         demand(given.tobytes() == released.tobytes(), dialect, "released rows aren't changed in place",
                f"those of '{name}' were")
         _demand_rows(dialect, dialect.read_answer(written, n_rows, name), name, released)
@@ -114,36 +116,37 @@ def _demand_rows(dialect: Dialect, answer: Answer, name: str, released: Rows) ->
            f"'{name}' {_short(released)} came back as {_short(None if output is None else output.rows)}")
 
 
-def _check_damaged(dialect: Dialect, what: str, body: bytes, use: Callable[[bytes], None],
+def _check_damaged(dialect: Dialect, what: str, whole: Body, use: Callable[[Body], None],
                    error: type[Exception]) -> None:
+    body = whole.content
     for damaged in (*GARBAGE, *_truncated(body), b"\xff\xfe" + body):
-        outcome = _outcome(use, damaged)
+        outcome = _outcome(use, whole._replace(content=damaged))
         demand(type(outcome) is error, dialect, f"{what} that isn't one raises {error.__name__}",
                f"{damaged[:60]!r} (cut to {len(damaged)} bytes) gave {outcome!r}")
     for damaged in (*_misencoded(body), *_altered(body)):
-        outcome = _outcome(use, damaged)
+        outcome = _outcome(use, whole._replace(content=damaged))
         demand(outcome is None or type(outcome) is error, dialect,
                f"{what} with strange values is read, or raises {error.__name__}",
                f"{damaged[:400]!r} gave {outcome!r}")
 
 
-def _use_request(dialect: Dialect, body: bytes) -> None:
+def _use_request(dialect: Dialect, body: Body) -> None:
     query: Query = dialect.read_query(body, MODEL)
-    demand(query.n_rows > 0, dialect, "a request has rows", f"{body[:400]!r} was read with none")
+    demand(query.n_rows > 0, dialect, "a request has rows", f"{body.content[:400]!r} was read with none")
     demand(len(query.cells) == query.n_rows, dialect, "every row has a canonical form",
-           f"{body[:400]!r} has {len(query.cells)} for {query.n_rows} rows")
+           f"{body.content[:400]!r} has {len(query.cells)} for {query.n_rows} rows")
     if query.features is not None:
-        _demand_features(dialect, dialect.write_query(body, query), query.features)
+        _demand_features(dialect, _written(body, dialect.write_query(body, query)), query.features)
 
 
-def _use_answer(dialect: Dialect, n_rows: int, scores: str, body: bytes) -> None:
+def _use_answer(dialect: Dialect, n_rows: int, scores: str, body: Body) -> None:
     answer = dialect.read_answer(body, n_rows, scores)
     for name, output in answer.outputs.items():
-        written = dialect.write_answer(answer, {name: output.rows})
+        written = _written(body, dialect.write_answer(answer, {name: output.rows}))
         _demand_rows(dialect, dialect.read_answer(written, n_rows, name), name, output.rows)
 
 
-def _outcome(use: Callable[[bytes], None], body: bytes) -> Exception | None:
+def _outcome(use: Callable[[Body], None], body: Body) -> Exception | None:
     try:
         use(body)
     except AssertionError:
@@ -209,12 +212,21 @@ def _copied(document: Any, path: tuple[str | int, ...]) -> tuple[Any, Any]:
     return changed, parent
 
 
-def _with_foreign_field(body: bytes) -> bytes:
-    """The body with a field of somebody else's, where it is a JSON object."""
-    stripped = body.lstrip()
-    if not stripped.startswith(b"{") or stripped[1:].lstrip().startswith(b"}"):
+def _written(original: Body, written: Body) -> Body:
+    """What was written, with the headers that it then has."""
+    return Body(written.content, {**original.headers, **written.headers})
+
+
+def _with_foreign_field(body: Body) -> Body:
+    """The body with a field of somebody else's, where it is a JSON object that isn't empty."""
+    try:
+        document = msgspec.json.decode(body.content)
+    except msgspec.DecodeError:
         return body
-    return b'{"counterclone_check": ' + FOREIGN + b"," + stripped[1:]
+    if not isinstance(document, dict) or not document:
+        return body
+    rest = body.content.lstrip()[1:]
+    return body._replace(content=b'{"counterclone_check": ' + FOREIGN + b"," + rest)
 
 
 def _check_errors(dialect: Dialect) -> None:

@@ -10,10 +10,12 @@ import pytest
 from counterclone.answers import Answer
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.guard.dialects.oip import Oip
+from counterclone.protocols import Body
 from counterclone.queries import Query
 from counterclone.testing import check_dialect
 
 OIP = Oip()
+JSON = {b"content-type": b"application/json"}
 HOT = [[1.0, 0.0], [0.0, 1.0]]
 
 
@@ -22,7 +24,7 @@ def tensor(name: str, shape: list[int], data: object, datatype: str = "FP32") ->
 
 
 def query(*inputs: object, **fields: object) -> Query:
-    return OIP.read_query(orjson.dumps({"inputs": inputs, **fields}), "m")
+    return OIP.read_query(Body(orjson.dumps({"inputs": inputs, **fields})), "m")
 
 
 def features(*inputs: object) -> object:
@@ -35,7 +37,7 @@ def answer(*outputs: object) -> bytes:
 
 
 def read(body: bytes, n_rows: int = 2, scores: str = "") -> Answer:
-    return OIP.read_answer(body, n_rows, scores)
+    return OIP.read_answer(Body(body), n_rows, scores)
 
 
 def rows(found: Answer) -> dict[str, object]:
@@ -49,7 +51,7 @@ def data_of(body: bytes) -> dict[str, Any]:
 
 
 def written(found: Answer, released: object) -> bytes:
-    return OIP.write_answer(found, dict.fromkeys(found.outputs, np.array(released, dtype=np.float64)))
+    return OIP.write_answer(found, dict.fromkeys(found.outputs, np.array(released, dtype=np.float64))).content
 
 
 # The laws
@@ -74,7 +76,7 @@ SCORES = tensor("scores", [2, 2], [0.75, 0.25, 0.5, 0.5])
 ])
 def test_laws(inputs: list[object], outputs: list[object], n_rows: int) -> None:
     request = orjson.dumps({"id": "1", "inputs": inputs, "parameters": {"a": 1}})
-    check_dialect(OIP, request=request, answer=answer(*outputs), n_rows=n_rows)
+    check_dialect(OIP, request=Body(request), answer=Body(answer(*outputs), JSON), n_rows=n_rows)
 
 
 # Paths
@@ -168,7 +170,7 @@ def test_a_side_input_cannot_ask_for_any_memory() -> None:
 ], ids=repr)
 def test_what_has_no_rows_is_refused(body: bytes) -> None:
     with pytest.raises(UnknownFormat, match="send"):
-        OIP.read_query(body, "m")
+        OIP.read_query(Body(body), "m")
 
 
 @pytest.mark.parametrize("outputs", [
@@ -195,16 +197,16 @@ def test_other_wishes_for_outputs_are_left_to_the_server(outputs: object) -> Non
 def test_what_a_rule_changed_takes_the_place_of_the_inputs(inputs: list[object],
                                                            tenfold: dict[str, object]) -> None:
     body = orjson.dumps({"id": "1", "inputs": inputs})
-    asked = OIP.read_query(body, "m")
+    asked = OIP.read_query(Body(body), "m")
     assert asked.features is not None
-    assert data_of(OIP.write_query(body, asked.with_features(10.0 * asked.features))) == tenfold
+    assert data_of(OIP.write_query(Body(body), asked.with_features(10.0 * asked.features)).content) == tenfold
 
 
 def test_the_rest_of_a_request_stays_byte_for_byte() -> None:
     rest = (rb'"id":"caf\u00e9"', rb'"name":"x","shape":[1 ,1],"datatype":"FP32"', rb'"parameters":{"a": 1.50}')
     body = b'{%s,"inputs":[{%s,"data":[0.5]}],%s}' % rest
-    changed = OIP.read_query(body, "m").with_features(np.array([[1.0]]))
-    assert OIP.write_query(body, changed) == b'{%s,"inputs":[{%s,"data":[1.0]}],%s}' % rest
+    changed = OIP.read_query(Body(body), "m").with_features(np.array([[1.0]]))
+    assert OIP.write_query(Body(body), changed).content == b'{%s,"inputs":[{%s,"data":[1.0]}],%s}' % rest
 
 
 # Answers

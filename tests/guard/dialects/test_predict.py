@@ -11,18 +11,20 @@ from hypothesis import strategies as st
 from counterclone.answers import Answer
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.guard.dialects.predict import Predict
+from counterclone.protocols import Body
 from counterclone.queries import Query
 from counterclone.testing import check_dialect
 
 PREDICT = Predict()
+PLAIN = {b"content-type": b"application/json"}
 
 
 def query(**fields: object) -> Query:
-    return PREDICT.read_query(orjson.dumps(fields), "")
+    return PREDICT.read_query(Body(orjson.dumps(fields)), "")
 
 
 def read(body: bytes, n_rows: int = 1, scores: str = "") -> Answer:
-    return PREDICT.read_answer(body, n_rows, scores)
+    return PREDICT.read_answer(Body(body), n_rows, scores)
 
 
 def rows(answer: Answer) -> dict[str, object]:
@@ -31,7 +33,8 @@ def rows(answer: Answer) -> dict[str, object]:
 
 def written(answer: Answer, released: object) -> bytes:
     """The answer with the same rows in each of its outputs."""
-    return PREDICT.write_answer(answer, dict.fromkeys(answer.outputs, np.array(released, dtype=np.float64)))
+    rows = np.array(released, dtype=np.float64)
+    return PREDICT.write_answer(answer, dict.fromkeys(answer.outputs, rows)).content
 
 
 # The laws
@@ -57,7 +60,7 @@ def written(answer: Answer, released: object) -> bytes:
                  b'{"predictions": [[[0.5, 0.5], [0.25, 0.75]], [[1.0, 0.0], [0.125, 0.875]]]}', 2, id="tokens"),
 ])
 def test_laws(request_body: bytes, answer: bytes, n_rows: int) -> None:
-    check_dialect(PREDICT, request=request_body, answer=answer, n_rows=n_rows)
+    check_dialect(PREDICT, request=Body(request_body), answer=Body(answer, PLAIN), n_rows=n_rows)
 
 
 # Paths
@@ -150,7 +153,7 @@ def test_mixed_inputs_in_another_order_or_form_are_the_same_query() -> None:
 ], ids=repr)
 def test_what_has_no_rows_is_refused(body: bytes) -> None:
     with pytest.raises(UnknownFormat, match="send"):
-        PREDICT.read_query(body, "")
+        PREDICT.read_query(Body(body), "")
 
 
 def test_two_fields_are_refused_since_the_app_may_read_the_other() -> None:
@@ -180,16 +183,16 @@ def test_tensors_of_another_protocol_are_refused_since_they_would_count_as_one_r
                  b'{"dataframe_records":[{"b":20,"a":10.0},{"a":30.0,"b":40}]}', id="records"),
 ])
 def test_what_a_rule_changed_takes_the_place_of_the_inputs(body: bytes, tenfold: bytes) -> None:
-    asked = PREDICT.read_query(body, "")
+    asked = PREDICT.read_query(Body(body), "")
     assert asked.features is not None
-    assert PREDICT.write_query(body, asked.with_features(10.0 * asked.features)) == tenfold
+    assert PREDICT.write_query(Body(body), asked.with_features(10.0 * asked.features)).content == tenfold
 
 
 @pytest.mark.parametrize(("number", "put"), [(1.0, b"true"), (0.0, b"false"), (0.5, b"0.5")])
 def test_true_stays_true_unless_a_rule_makes_it_another_number(number: float, put: bytes) -> None:
     body = b'{"inputs": {"a": [true], "b": [4]}}'
-    changed = PREDICT.read_query(body, "").with_features(np.array([[number, 8.0]]))
-    assert PREDICT.write_query(body, changed) == b'{"inputs":{"a":[%s],"b":[8]}}' % put
+    changed = PREDICT.read_query(Body(body), "").with_features(np.array([[number, 8.0]]))
+    assert PREDICT.write_query(Body(body), changed).content == b'{"inputs":{"a":[%s],"b":[8]}}' % put
 
 
 # Answers: each form, the probabilities in it, and what one-hot rows make of it

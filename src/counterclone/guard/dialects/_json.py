@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +16,17 @@ Fields = dict[str, msgspec.Raw]
 
 _fields = msgspec.json.Decoder(Fields)
 _matrix = msgspec.json.Decoder(list[list[int | float]])
+
+
+def is_plain(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a body with these headers is JSON that nobody compressed."""
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return (kind == b"application/json" or kind.endswith(b"+json")) and not is_encoded(headers)
+
+
+def is_encoded(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a body with these headers is compressed."""
+    return headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity")
 
 
 def load_query(body: bytes) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from counterclone.answers import Answer, Rows, find_outputs
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.guard.dialects import _json
 from counterclone.plugins import Spec
+from counterclone.protocols import Body
 from counterclone.queries import Query, numbers
 
 SIDE_BYTES = 1 << 24
@@ -38,14 +40,14 @@ class Oip(Spec, frozen=True):
         found = _INFER.fullmatch(path) if method == "POST" else None
         return found[1] if found else None
 
-    def read_query(self, body: bytes, model: str) -> Query:
+    def read_query(self, body: Body, model: str) -> Query:
         """Parse a request.
 
         Raises:
             UnknownFormat: no JSON object, no inputs, data that doesn't fit its shape or its datatype, or
                 outputs asked for as text.
         """
-        document = _json.load_query(body)
+        document = _json.load_query(body.content)
         inputs = document.get("inputs")
         if not isinstance(inputs, list) or not inputs:
             raise UnknownFormat("the request has no `inputs`; send a list of tensors")
@@ -61,10 +63,10 @@ class Oip(Spec, frozen=True):
         # Tuples, since text in lists counts as the number that it spells, and BYTES don't.
         return Query([tuple(column[i].tolist() for column in columns) for i in range(n_rows)], model=model)
 
-    def write_query(self, body: bytes, query: Query) -> bytes:
+    def write_query(self, body: Body, query: Query) -> Body:
         """The request with the features of `query` in the place of its own."""
         assert query.features is not None  # a rule changes numeric queries only
-        document = _json.fields(body)
+        document = _json.fields(body.content)
         inputs = msgspec.json.decode(document["inputs"], type=list[_json.Fields])
         start = 0
         read = _in_order(orjson.loads(bytes(document["inputs"])))
@@ -77,16 +79,20 @@ class Oip(Spec, frozen=True):
             tensor["data"] = _json.raw(_json.like(query.features[:, start:end], original))
             start = end
         document["inputs"] = msgspec.Raw(msgspec.json.encode(inputs))
-        return msgspec.json.encode(document)
+        return Body(msgspec.json.encode(document))
 
-    def read_answer(self, body: bytes, n_rows: int, scores: str) -> Answer:
+    def can_read(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether an answer is JSON that nobody compressed."""
+        return _json.is_plain(headers)
+
+    def read_answer(self, body: Body, n_rows: int, scores: str) -> Answer:
         """Parse an answer.
 
         Raises:
             AnswerError: no inference answer, data that doesn't fill its shape, or a named output that
                 isn't probabilities.
         """
-        document = _json.fields(body)
+        document = _json.fields(body.content)
         try:
             outputs = msgspec.json.decode(document.get("outputs", b""), type=list[_json.Fields])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -102,11 +108,11 @@ class Oip(Spec, frozen=True):
         is_scanned = bool(found) or not any(array.size for array in arrays.values())
         return Answer(found, (document, outputs), is_scanned=is_scanned)
 
-    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> bytes:
+    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> Body:
         """The answer with other rows; every other output and field stays byte for byte."""
         document, outputs = answer.document
         edited = [_with_rows(tensor, answer, released) for tensor in outputs]
-        return msgspec.json.encode({**document, "outputs": edited})
+        return Body(msgspec.json.encode({**document, "outputs": edited}))
 
     def error(self, status: int, code: str, message: str) -> bytes:
         """`{"error": message}`, as the protocol has it."""

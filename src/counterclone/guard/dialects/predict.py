@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ from counterclone.answers import Answer, Rows, find_outputs
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.guard.dialects import _json
 from counterclone.plugins import Spec
+from counterclone.protocols import Body
 from counterclone.queries import Features, Query, numbers
 
 QUERY_FIELDS = ("instances", "inputs", "dataframe_split", "dataframe_records")
@@ -56,13 +57,13 @@ class Predict(Spec, frozen=True):
         found = _MODEL.match(path)
         return found[1] if found else ""
 
-    def read_query(self, body: bytes, model: str) -> Query:
+    def read_query(self, body: Body, model: str) -> Query:
         """Parse a request.
 
         Raises:
             UnknownFormat: no JSON object, none of the four fields or several, or no rows.
         """
-        document = _json.load_query(body)
+        document = _json.load_query(body.content)
         found = ""
         for field in QUERY_FIELDS:
             if field in document:
@@ -74,10 +75,10 @@ class Predict(Spec, frozen=True):
                                 "name the API's format in [target] dialect")
         return _query(found, document[found], model)
 
-    def write_query(self, body: bytes, query: Query) -> bytes:
+    def write_query(self, body: Body, query: Query) -> Body:
         """The request with the features of `query` in the place of its own."""
         assert query.features is not None  # a rule changes numeric queries only
-        document = _json.fields(body)
+        document = _json.fields(body.content)
         field = next(name for name in QUERY_FIELDS if name in document)
         if field == "dataframe_split":
             frame = _json.fields(document[field])
@@ -85,17 +86,21 @@ class Predict(Spec, frozen=True):
             document[field] = msgspec.Raw(msgspec.json.encode(frame))
         else:
             document[field] = _put(document[field], query.features)
-        return msgspec.json.encode(document)
+        return Body(msgspec.json.encode(document))
 
-    def read_answer(self, body: bytes, n_rows: int, scores: str) -> Answer:
+    def can_read(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether an answer is JSON that nobody compressed."""
+        return _json.is_plain(headers)
+
+    def read_answer(self, body: Body, n_rows: int, scores: str) -> Answer:
         """Parse an answer.
 
         Raises:
             AnswerError: no JSON, or the named output isn't probabilities.
         """
-        body = body.strip()
-        is_bare = not body.startswith(b"{")
-        fields = {"": msgspec.Raw(body)} if is_bare else _json.fields(body)
+        content = body.content.strip()
+        is_bare = not content.startswith(b"{")
+        fields = {"": msgspec.Raw(content)} if is_bare else _json.fields(content)
         arrays: dict[str, NDArray[np.float64]] = {}
         paths: dict[str, Path] = {}
         has_others = False
@@ -114,7 +119,7 @@ class Predict(Spec, frozen=True):
         is_scanned = bool(outputs) or not (has_others or any(array.size for array in arrays.values()))
         return Answer(outputs, (fields, paths, is_bare), is_scanned=is_scanned)
 
-    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> bytes:
+    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> Body:
         """The answer with other rows; the fields around them stay byte for byte."""
         fields, paths, is_bare = answer.document
         edited = dict(fields)
@@ -122,7 +127,7 @@ class Predict(Spec, frozen=True):
             values = answer.outputs[name].restored(rows)
             field, *inner = paths.get(name, (name,))
             edited[field] = _replaced(edited[field], inner, values)
-        return bytes(edited[""]) if is_bare else msgspec.json.encode(edited)
+        return Body(bytes(edited[""]) if is_bare else msgspec.json.encode(edited))
 
     def error(self, status: int, code: str, message: str) -> bytes:
         """`{"error": message, "code": code}`, as TensorFlow Serving's clients read it."""
