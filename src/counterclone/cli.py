@@ -6,6 +6,7 @@ Exit: 0 fine, 1 a finding over the stated limit, 2 usage or configuration, 3 tar
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -83,6 +84,31 @@ def check(config_file: str | None, as_json: bool, seed: int) -> None:
         return
     click.echo(f"# {path}, digest {resolved.digest()}")
     click.echo(msgspec.toml.encode(resolved).decode(), nl=False)
+
+
+@cli.command()
+@click.option("--listen", metavar="HOST:PORT", help="Where callers come to [[guard] listen].")
+@click.option("--admin", metavar="HOST:PORT", help="Where health and metrics are, for you alone [[guard] admin].")
+@common
+def guard(listen: str | None, admin: str | None, config_file: str | None, as_json: bool, seed: int) -> None:
+    """Run the gateway: the guard before the model server that [target] url names."""
+    import prometheus_client
+
+    try:
+        from counterclone.compose.gateway import gateway
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error.name} isn't installed; `pip install 'counterclone[gateway]'`") from None
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with gateway(config.find(config_file), public=listen, private=admin,
+                         registry=prometheus_client.REGISTRY) as listening:
+        found = listening.addresses
+        if as_json:
+            _print_json(found)
+        else:
+            click.echo(f"Guarding {found['target']} at {found['listen']}; health and metrics at {found['admin']}")
+        sys.stdout.flush()
+        listening.run()
 
 
 @cli.command("list")

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from counterclone.config.history import History
 from counterclone.config.json_schema import schema
 from counterclone.config.reading import PREFIX, parse
 from counterclone.config.sections import AccountClass, Accounts, Config, Guard, Journal, PluginTable, Target
@@ -22,6 +23,7 @@ __all__ = [
     "Accounts",
     "Config",
     "Guard",
+    "History",
     "Journal",
     "PluginTable",
     "Target",

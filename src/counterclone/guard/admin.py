@@ -17,11 +17,14 @@ class Admin:
     Args:
         registry: what `/metrics` shows, in the OpenMetrics text format.
         troubles: what doesn't work just now, in words; the guard serves all the same.
+        blockers: why requests should go elsewhere, in words; any of them makes `/readyz` a 503.
     """
 
-    def __init__(self, registry: CollectorRegistry, troubles: Callable[[], list[str]]) -> None:
+    def __init__(self, registry: CollectorRegistry, troubles: Callable[[], list[str]],
+                 blockers: Callable[[], list[str]] = list) -> None:
         self._registry = registry
         self._troubles = troubles
+        self._blockers = blockers
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """One ASGI connection."""
@@ -37,7 +40,9 @@ class Admin:
             case "/livez":
                 return 200, "text/plain", b"alive\n"
             case "/readyz" | "/healthz":
-                return 200, "application/json", orjson.dumps({"ready": True, "troubles": self._troubles()})
+                blockers = self._blockers()
+                return 503 if blockers else 200, "application/json", orjson.dumps(
+                    {"ready": not blockers, "troubles": [*blockers, *self._troubles()]})
             case "/metrics":
                 text: bytes = generate_latest(self._registry)  # type: ignore[no-untyped-call]
                 return 200, CONTENT_TYPE_LATEST, text

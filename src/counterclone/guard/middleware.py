@@ -5,6 +5,8 @@ The middleware holds options only; what belongs to a request lives in its respon
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from counterclone.guard import asgi
 from counterclone.guard.options import Options
 from counterclone.guard.responder import Responder
@@ -13,11 +15,23 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Middleware:
-    """Guards every inference request of an ASGI app; everything else passes through untouched."""
+    """Guards every inference request of an ASGI app; everything else passes through untouched.
 
-    def __init__(self, app: asgi.App, options: Options) -> None:
+    Attributes:
+        options: what is done to the next request; those under way keep theirs.
+    """
+
+    def __init__(self, app: asgi.App, options: Options, close: Callable[[], None]) -> None:
+        """Stand before an app.
+
+        Args:
+            app: any ASGI 3 app.
+            options: what is done to a request.
+            close: called before the server is told that shutdown is complete.
+        """
         self._app = app
-        self._options = options
+        self.options = options
+        self._close = close
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """One ASGI connection."""
@@ -26,16 +40,16 @@ class Middleware:
         elif scope["type"] != "http" or scope["method"] in SAFE_METHODS or not self._guards(scope):
             await self._app(scope, receive, send)
         else:
-            await Responder(self._app, self._options, scope, receive, send).respond()
+            await Responder(self._app, self.options, scope, receive, send).respond()
 
     def _guards(self, scope: asgi.Scope) -> bool:
         """Whether the path is guarded, as the server or as the app sees it."""
-        return self._options.guards(scope["path"]) or self._options.guards(asgi.app_path(scope))
+        return self.options.guards(scope["path"]) or self.options.guards(asgi.app_path(scope))
 
     async def _live(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Pass the lifespan through, and live it in the place of an app that knows none.
 
-        The journal is flushed before the server is told that shutdown is complete.
+        What is still to be written is written before the server is told that shutdown is complete.
         """
         is_known = False
 
@@ -62,7 +76,3 @@ class Middleware:
             await receive()
             self._close()
             await send({"type": "lifespan.shutdown.complete"})
-
-    def _close(self) -> None:
-        if self._options.journal is not None:
-            self._options.journal.close()

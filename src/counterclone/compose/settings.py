@@ -1,26 +1,25 @@
-"""Configuration to live objects: the only place that joins the engines."""
+"""Settings to what a guard does."""
 
 from __future__ import annotations
 
 import functools
 import ipaddress
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import prometheus_client
 from msgspec import UNSET
 from prometheus_client import CollectorRegistry
 
 from counterclone import plugins
 from counterclone.budgets import DAY, MINUTE, Limit
-from counterclone.config import AccountClass, Config, PluginTable, find, load
+from counterclone.compose.secrets import root_key
+from counterclone.config import AccountClass, Config, PluginTable
 from counterclone.config import Accounts as AccountsConfig
+from counterclone.config import Journal as JournalConfig
 from counterclone.errors import ConfigError
-from counterclone.guard import asgi
-from counterclone.guard.admin import Admin
 from counterclone.guard.identity import (
     Identity,
     KeyTable,
@@ -34,72 +33,20 @@ from counterclone.guard.identity import (
 from counterclone.guard.keys import KeyRing
 from counterclone.guard.limits import MemoryStore
 from counterclone.guard.metrics import metrics_of
-from counterclone.guard.middleware import Middleware
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Recorder
 from counterclone.guard.release import Terms
-from counterclone.guard.workers import WorkerSlot
 from counterclone.journal import JournalWriter
 from counterclone.protocols import Dialect, Policy, Rule
-from counterclone.randomness import KEY_BYTES, Prf, new_id, new_secret
+from counterclone.randomness import KEY_BYTES, Prf
 
-logger = logging.getLogger(__name__)
-
-KEY_FILE = "counterclone.key"
-LOCK_FILE = "counterclone.lock"
 DIALECT_ORDER = ("oip", "predict")
 """Where the dialect is found from the request: `predict` takes any POST, so it comes last."""
 IDLE_SECONDS = 3600.0
 
 
-class Guard:
-    """ASGI middleware that limits what leaks through a model's API.
-
-    `app.add_middleware(Guard, config="counterclone.toml")`, or `app = Guard(app)`.
-
-    Args:
-        app: any ASGI 3 app.
-        config: the configuration file; COUNTERCLONE_CONFIG or ./counterclone.toml where left out.
-        registry: the Prometheus registry that exports the counts; the process's own where left out.
-
-    Attributes:
-        admin: an ASGI app with `/livez`, `/readyz` and `/metrics`, for a private port.
-
-    Raises:
-        ConfigError: the file has mistakes, or too many processes guard with it.
-    """
-
-    def __init__(self, app: asgi.App, config: str | os.PathLike[str] | None = None, *,
-                 registry: CollectorRegistry | None = None) -> None:
-        path = find(None if config is None else os.fspath(config))
-        registry = registry or prometheus_client.REGISTRY
-        self.config = load(path)
-        self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
-        try:
-            self._options = options(self.config, path.parent, registry, worker=self._slot.number)
-        except ConfigError:
-            self._slot.close()  # else it's taken for as long as somebody looks at the error
-            raise
-        self._middleware = Middleware(app, self._options)
-        self.admin = Admin(registry, self.troubles)
-
-    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-        """One ASGI connection."""
-        await self._middleware(scope, receive, send)
-
-    def troubles(self) -> list[str]:
-        """What doesn't work just now, in words; the guard serves all the same."""
-        journal = self._options.journal
-        return [f"journal: {journal.last_error}"] if journal and journal.last_error else []
-
-    def close(self) -> None:
-        """Flush the journal and give the worker's place back; a server's shutdown does it too."""
-        if self._options.journal is not None:
-            self._options.journal.close()
-        self._slot.close()
-
-
-def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker: int = 0) -> Options:
+def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker: int = 0,
+            previous: Options | None = None) -> Options:
     """What a guard with this configuration does.
 
     Args:
@@ -107,28 +54,22 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         folder: the file's folder, which relative paths start from.
         registry: exports the counts.
         worker: this process's number among the workers.
+        previous: what the guard did until now; what its limits have counted and its journal go on.
 
     Raises:
         ConfigError: settings that can't work together, or a secret that can't be read.
     """
     root = root_key(config, folder)
     metrics = metrics_of(registry)
-    journal = None
-    if config.journal.path:
-        recorder = Recorder(root.subkey("digests"), keeps_payloads=config.journal.payloads)
-        journal = JournalWriter(folder / config.journal.path, f"worker-{worker}",
-                                retention_days=config.journal.retention_days,
-                                retention_bytes=config.journal.retention_bytes, encode=recorder.encode)
-        metrics.journals.add(journal)
-    return Options(
+    resolved = Options(
         dialects=dialects(config.target.dialect),
         identity=identity(config, folder, root),
         terms=terms(config),
         rules=rules(config.guard.rule),
-        store=MemoryStore(),
+        store=previous.store if previous else MemoryStore(),
         total_limits=_total_limits(config),
         noise=_noise(root.subkey("noise"), config.target.epoch),
-        journal=journal,
+        journal=previous.journal if previous else None,
         metrics=metrics,
         scores=config.target.scores,
         paths=config.guard.paths,
@@ -139,6 +80,11 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         limit_answer_bytes=config.guard.limit_answer_bytes,
         limit_in_flight=config.guard.limit_in_flight,
     )
+    if previous or not config.journal.path:
+        return resolved
+    journal = _journal(config.journal, folder, f"worker-{worker}", root)  # last: a mistake leaves no thread behind
+    metrics.journals.add(journal)
+    return replace(resolved, journal=journal)
 
 
 def check(config: Config) -> None:
@@ -156,25 +102,6 @@ def check(config: Config) -> None:
             problems += error.problems
     if problems:
         raise ConfigError(*problems)
-
-
-def root_key(config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> Prf:
-    """The key that all others come from: the secret's, or that of a key file beside the configuration.
-
-    Raises:
-        ConfigError: the key file can't be read or made.
-    """
-    if secret := environ.get(config.accounts.secret_env):
-        return Prf.from_secret(secret)
-    path = folder / KEY_FILE
-    try:
-        if not path.exists() and _made_key(path):
-            logger.warning("%s isn't set: made %s. Keep it: without it accounts get other names and noise is "
-                           "drawn anew", config.accounts.secret_env, path)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; set the variable {config.accounts.secret_env}, or let "
-                          "the key file be made there") from None
-    return Prf.from_secret(_read_key(path))
 
 
 def key_ring(config: Config, folder: Path, root: Prf | None = None) -> KeyRing:
@@ -263,6 +190,12 @@ def dialects(kind: str) -> dict[str, Dialect]:
             for name in kinds}
 
 
+def _journal(journal: JournalConfig, folder: Path, worker: str, root: Prf) -> JournalWriter:
+    recorder = Recorder(root.subkey("digests"), keeps_payloads=journal.payloads)
+    return JournalWriter(folder / journal.path, worker, retention_days=journal.retention_days,
+                         retention_bytes=journal.retention_bytes, encode=recorder.encode)
+
+
 def _noise(key: Prf, epoch: str) -> Callable[[str], Prf]:
     @functools.lru_cache(maxsize=256)
     def of_model(model: str) -> Prf:
@@ -328,35 +261,3 @@ def _limits(config: Config, amounts: Mapping[str, int], where: str) -> tuple[Lim
     return tuple(limits)
 
 
-def _made_key(path: Path) -> bool:
-    """Make the key file whole or not at all; False where another process was faster.
-
-    Raises:
-        OSError: it can't be made.
-    """
-    partial = path.with_name(f"{path.name}.{new_id(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(new_secret())
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(partial, path)
-    except FileExistsError:
-        return False
-    finally:
-        partial.unlink()
-    return True
-
-
-def _read_key(path: Path) -> str:
-    try:
-        mode = path.stat().st_mode
-        secret = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}; expected the key file that the guard made") from None
-    if mode & 0o077:
-        logger.warning("%s can be read by others; `chmod 600` it", path)
-    if len(secret) < 32:
-        raise ConfigError(f"{path}: holds {len(secret)} characters, expected 64 hexadecimal digits; restore it")
-    return secret

@@ -1,0 +1,91 @@
+"""The guard before a target of its own: configuration to a gateway that listens."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+
+from counterclone.compose.guard import Guard
+from counterclone.config import Config, load
+from counterclone.errors import ConfigError
+from counterclone.guard.admin import Admin
+from counterclone.guard.gateway import Gateway, address_of, listen
+from counterclone.guard.proxy import Proxy
+
+
+class Listening(NamedTuple):
+    """A gateway whose ports are open; it serves once `run` is called.
+
+    Attributes:
+        gateway: what serves.
+        guard: what it does.
+        public: the socket for callers.
+        private: the socket for health and metrics.
+    """
+
+    gateway: Gateway
+    guard: Guard
+    public: socket.socket
+    private: socket.socket
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where it listens and what it guards, as URLs."""
+        return {"listen": address_of(self.public), "admin": address_of(self.private),
+                "target": self.guard.config.target.url}
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        self.gateway.run(self.public, self.private)
+
+
+@contextlib.contextmanager
+def gateway(path: Path, *, public: str | None, private: str | None,
+            registry: CollectorRegistry) -> Iterator[Listening]:
+    """A gateway with a configuration file, closed at the end.
+
+    Args:
+        path: the file.
+        public: where to listen for callers; `[guard] listen` where left out.
+        private: where to serve health and metrics; `[guard] admin` where left out.
+        registry: exports the counts.
+
+    Raises:
+        ConfigError: the file has mistakes, names no target, or its addresses can't be listened on.
+    """
+    config = load(path)
+    _check_target(config, path)
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(contextlib.closing(listen(address, key))) for address, key in (
+            (public or config.guard.listen, "[guard] listen"), (private or config.guard.admin, "[guard] admin"))]
+        proxy = Proxy(config.target.url, connect_seconds=config.target.connect_seconds,
+                      answer_seconds=config.target.answer_seconds,
+                      limit_connections=2 * config.guard.limit_in_flight)
+        guard = stack.enter_context(contextlib.closing(Guard(proxy, path, registry=registry)))
+        if address_of(listeners[0]) == proxy.url:
+            raise ConfigError(f"{path}: [target] url is where the gateway itself listens; name the model server")
+        # Where a proxy names the accounts, callers are known by the proxy's own address.
+        forwarders = () if config.accounts.source == "header" else config.accounts.trusted_proxies
+        admin = Admin(registry, guard.troubles, lambda: _blockers(proxy, serving))
+        serving = Gateway(guard, admin, proxy, registry=registry, request_seconds=config.guard.request_seconds,
+                          forwarders=forwarders, refresh=lambda force: guard.refresh(force=force))
+        yield Listening(serving, guard, *listeners)
+
+
+def _check_target(config: Config, path: Path) -> None:
+    if config.target.kind != "http":
+        raise ConfigError(f"{path}: [target] kind = '{config.target.kind}' has no address to stand before; "
+                          "expected 'http', or wrap the app in process")
+    if not config.target.url:
+        raise ConfigError(f"{path}: [target] url is missing; name the model server, such as http://127.0.0.1:9000")
+
+
+def _blockers(proxy: Proxy, gateway: Gateway) -> list[str]:
+    """Why requests should go elsewhere just now."""
+    found = [f"target {proxy.url}: {proxy.trouble}"] if proxy.trouble else []
+    return [*found, "stopping"] if gateway.is_stopping else found

@@ -1,0 +1,66 @@
+"""Which configurations were in force, and when: reports have to say under what settings a figure was found."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from counterclone.config.sections import Config
+
+logger = logging.getLogger(__name__)
+
+
+class History:
+    """Appends a line of JSON for each configuration that comes into force, and one when it ends.
+
+    It fails open: what can't be written is a warning, and traffic goes on.
+
+    Args:
+        path: the file, beside the configuration; it holds no secret.
+        worker: this process's number among those that guard with the file.
+
+    Attributes:
+        last_error: what the disk says, None while all is well.
+    """
+
+    def __init__(self, path: Path, *, worker: int) -> None:
+        self.last_error: str | None = None
+        self._path = path
+        self._worker = worker
+        self._digest = ""
+
+    def begin(self, config: Config, time: float) -> None:
+        """A configuration comes into force; the one before it ends.
+
+        Args:
+            config: its settings.
+            time: seconds since 1970.
+        """
+        self.end(time)
+        self._digest = config.digest()
+        self._append({"time": time, "event": "live", "digest": self._digest, "worker": self._worker,
+                      "config": config})
+
+    def end(self, time: float) -> None:
+        """The one in force ends; nothing where it has."""
+        if self._digest:
+            self._append({"time": time, "event": "ended", "digest": self._digest, "worker": self._worker})
+            self._digest = ""
+
+    def _append(self, event: dict[str, object]) -> None:
+        line = msgspec.json.encode(event) + b"\n"
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                os.write(descriptor, line)  # one write: other workers append to the same file
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if self.last_error is None:
+                logger.warning("%s: %s; what was in force isn't recorded", self._path, error.strerror)
+            self.last_error = error.strerror or str(error)
+        else:
+            self.last_error = None
