@@ -17,9 +17,11 @@ import click
 import msgspec
 
 from counterclone import config, plugins
-from counterclone.errors import ConfigError, CountercloneError, SourceError
+from counterclone.errors import ConfigError, CountercloneError, SourceError, TargetUnreachable
 
+EXIT_FINDING = 1
 EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
 
 Command = Callable[..., Any]
 
@@ -42,7 +44,7 @@ def common(command: Command) -> Command:
                 traceback.print_exc()
             for line in str(error).splitlines():
                 click.echo(f"counterclone: {line}", err=True)
-            sys.exit(EXIT_USAGE)
+            sys.exit(EXIT_UNREACHABLE if isinstance(error, TargetUnreachable) else EXIT_USAGE)
 
     return wrapped
 
@@ -68,6 +70,41 @@ def demo(acts: tuple[str, ...], report: Path, config_file: str | None, as_json: 
         return
     demonstration.show(result, sys.stdout)
     click.echo(f"Report: {report}")
+
+
+@cli.command()
+@click.argument("url")
+@click.option("--write", is_flag=True, help="Replace an existing file; it is kept as FILE.bak.")
+@common
+def init(url: str, write: bool, config_file: str | None, as_json: bool, seed: int) -> None:
+    """Probe the model server at URL and write a commented configuration of a guard before it."""
+    from counterclone import discovery
+
+    result, difference = discovery.init(url, config.find(config_file), write=write)
+    for warning in result.warnings:
+        click.secho(f"WARNING: {warning}", err=True, fg="red", bold=True)
+    if as_json:
+        _print_json(result)
+    elif result.written:
+        _show_discovery(result)
+    elif difference:
+        click.echo(difference, nl=False)
+        click.echo(f"{result.file} is there and differs, so it was left alone; --write replaces it", err=True)
+    else:
+        click.echo(f"{result.file} is there, as it would be written now")
+    if difference and not result.written:
+        sys.exit(EXIT_FINDING)
+
+
+def _show_discovery(result: Any) -> None:
+    scores = result.scores or "found in each answer"
+    for name, value in [
+            ("target", f"{result.target}{f' ({result.server})' if result.server else ''}"),
+            ("dialect", result.dialect),
+            ("scores", scores if result.classes is None else f"{scores}; {result.classes} classes"),
+            ("paths", ", ".join(result.paths))]:
+        click.echo(f"{name:8} {value}")
+    click.echo(f"Wrote {result.file}. Read it, then run `counterclone guard`.")
 
 
 @cli.command()

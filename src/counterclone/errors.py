@@ -3,6 +3,7 @@
 CountercloneError
 ├── ConfigError              the file, the environment or a command line is wrong (exit 2)
 ├── SourceError              a journal or an exchange file can't be read (exit 2)
+├── TargetUnreachable        a verb that calls the target gets no answer (exit 3)
 ├── AnswerError              the target's answer can't be cleaned: 502, never served as it is
 └── RequestError             the caller's request isn't served; carries an HTTP status
     ├── Unauthenticated      401
@@ -32,6 +33,10 @@ class ConfigError(CountercloneError):
 
 class SourceError(CountercloneError):
     """A journal folder or an exchange file can't be read."""
+
+
+class TargetUnreachable(CountercloneError):
+    """A verb calls the target, and nobody answers there."""
 
 
 class AnswerError(CountercloneError):
