@@ -40,6 +40,7 @@ async def find(site: Site, address: Address, first: Page) -> Api | None:
         here = {f"{prefix}{path}": fields(operations) for path, operations in fields(document.get("paths")).items()
                 if _is_under(f"{prefix}{path}", address.path)}
         routes = [route for path, operations in here.items() if (route := _route(path, operations, document))]
+        routes = [route for route in routes if route.path == address.path] or routes
         if routes:
             about = fields(document.get("info"))
             server = shown(f"{about.get('title', '')} {about.get('version', '')}")
@@ -64,7 +65,7 @@ def _others(here: dict[str, Any], routes: list[Route]) -> list[str]:
 
 
 def _api(address: Address, server: str, routes: list[Route], others: list[str]) -> Api:
-    is_endpoint = routes[0].path == address.path
+    is_endpoint = any(route.path == address.path for route in routes)
     base = Address(address.origin, "" if is_endpoint else address.path)
     own = [route.path.removeprefix(base.path) for route in routes]
     paths = tuple(map(_pattern, own)) if is_endpoint or others else ("*",)
@@ -90,7 +91,7 @@ def _route(path: str, operations: Any, document: Any) -> Route | None:
     field = next((name for name in QUERY_FIELDS if name in names), None)
     if field is None:
         return None
-    wanted = {*items(schema.get("required")), field} & names.keys()
+    wanted = {*_required(schema), field}
     room = LARGEST_EXAMPLE // len(wanted)
     example = fields(_given(schema)) or {name: _example(names[name], document, room) for name in sorted(wanted)}
     return Route(path, orjson.dumps(example))
@@ -106,6 +107,12 @@ def _resolved(schema: object, document: Any) -> Mapping[str, Any]:
         for name in reference[2:].split("/", MOST_STEPS):
             schema = fields(schema).get(name.replace("~1", "/").replace("~0", "~"))
     return fields(schema)
+
+
+def _required(schema: Mapping[str, Any]) -> list[str]:
+    """The properties that a value must have."""
+    names = fields(schema.get("properties"))
+    return [name for name in items(schema.get("required")) if isinstance(name, str) and name in names]
 
 
 def _given(schema: Any) -> Any:
@@ -129,16 +136,17 @@ def _example(schema: object, document: Any, room: int) -> Any:
     if given is not None or not room:
         return given
     choices = [choice for key in ("anyOf", "oneOf", "allOf") for choice in items(found.get(key))]
-    names = fields(found.get("properties"))
-    wanted = [name for name in items(found.get("required")) if isinstance(name, str) and name in names]
+    wanted = _required(found)
     least = found.get("minItems")
     n_items = max(least, 1) if type(least) is int else 1
     room //= 2 * max(len(choices), len(wanted), n_items)
+    if not room:
+        return None
     match found.get("type"):
         case "array":
-            return [_example(found.get("items"), document, room)] * (n_items if room else 1)
+            return [_example(found.get("items"), document, room)] * n_items
         case "object":
-            return {name: _example(names[name], document, room) for name in wanted}
+            return {name: _example(found["properties"][name], document, room) for name in wanted}
         case "number" | "integer" | "string" | "boolean" as kind:
             return {"number": 0.0, "integer": 0, "string": "", "boolean": False}[kind]
     values = (_example(choice, document, room) for choice in choices)

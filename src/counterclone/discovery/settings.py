@@ -49,12 +49,12 @@ limit_queries_per_minute = 600
 # The paths that are guarded, as shell patterns. What is posted there and can't be read is blocked;
 # all other paths pass untouched.
 paths = $paths
-# Shadow mode comes first: the guard then decides, counts and journals, and changes nothing. Take the
-# `#` off, run it so for some days, look at `counterclone watch`, and put it back.
+# Shadow mode comes first: the guard then decides, counts and journals, and changes nothing. Take
+# the `#` off, run it so for some days, look at `counterclone watch`, and put it back.
 # enforce = false
 
-# What leaves: probabilities of $decimals decimals that still sum to 1 and serve the same label$saving.
-# `counterclone list policies` shows what else there is.
+# What leaves: $decimals decimals of each probability; they still sum to 1 and serve the same label.
+# ${saving}`counterclone list policies` shows what else there is.
 [[guard.policy]]
 kind = "rounding"
 decimals = $decimals
@@ -112,4 +112,4 @@ def _saving(classes: int | None) -> str:
     if classes is None:
         return ""
     left = Rounding(decimals=DECIMALS).bits(classes)
-    return f":\n# at most {left:.0f} bits an answer instead of {full_bits(classes):.0f}"
+    return f"An answer then holds at most {left:.0f} bits instead of {full_bits(classes):.0f}.\n# "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -122,7 +124,8 @@ class Site:
         asked = f"{method} {urlsplit(url).path or '/'}"
         self.tried.append(f"{asked} (no answer)")
         headers = {"content-type": "application/json"} if content else {}
-        async with self._session.request(method, url, data=content or None, headers=headers, allow_redirects=False,
+        async with self._session.request(method, url, data=io.BytesIO(content) if content else None,
+                                         headers=headers, allow_redirects=False,
                                          timeout=aiohttp.ClientTimeout(total=seconds)) as response:
             self.tried[-1] = f"{asked} ({response.status})"
             read = bytearray()
@@ -157,7 +160,8 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
-        return shown(cause.strerror or str(cause))
+        number = cause.errno or 0
+        return shown(os.strerror(number) if number > 0 else cause.strerror or cause)  # else the resolver's own
     if isinstance(error, OSError):
         return shown(error.strerror or str(error))
     return "it doesn't answer as HTTP has it"
