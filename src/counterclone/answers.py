@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,20 @@ SUM_TOLERANCE = 1e-3
 SUM_EXACT = 1e-12
 NAMED_TOLERANCE = 0.05
 """Rows of a named output may have been rounded by the server."""
+
+
+class Reply(NamedTuple):
+    """What a target shows for a batch of queries.
+
+    Attributes:
+        rows: probabilities, one-hot where only labels are shown: (queries, classes).
+        logits: the model's own scores, where they are shown: (queries, classes).
+        ids: an opaque number of each answer, where it is shown, such as the leaf of a tree: (queries,).
+    """
+
+    rows: Rows
+    logits: NDArray[np.float64] | None = None
+    ids: NDArray[np.int64] | None = None
 
 
 class Context:

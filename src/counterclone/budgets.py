@@ -1,11 +1,16 @@
-"""Limits: an amount of something for a period of time."""
+"""Limits, budgets and prices: how much of something there may be, and what it costs."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from counterclone.errors import BudgetExhausted
 
 MINUTE = 60.0
 DAY = 86_400.0
+BYTES_PER_TOKEN = 4
 
 
 class Limit(NamedTuple):
@@ -27,3 +32,61 @@ class Limit(NamedTuple):
     def seconds_per_unit(self) -> float:
         """The time in which one unit refills."""
         return self.period_seconds / self.amount
+
+
+class Price(NamedTuple):
+    """What a caller pays.
+
+    Attributes:
+        usd_per_query: dollars a row.
+        usd_per_token: dollars a token of a text, in and out; tokens are words and marks, four bytes of text each.
+    """
+
+    usd_per_query: float = 0.0
+    usd_per_token: float = 0.0
+
+
+class Meter:
+    """Counts what is asked, and stops it at a budget.
+
+    Args:
+        budget: queries (rows) that may be asked.
+        price: of what is asked.
+
+    Attributes:
+        queries: rows that were asked.
+        calls: batches that were asked.
+        bytes: of the rows that were asked, as numbers of 64 bits or as UTF-8.
+        repeats: rows that had been asked before, to the bit.
+    """
+
+    def __init__(self, budget: int, price: Price = Price()) -> None:  # noqa: B008 (a constant)
+        self.budget = budget
+        self.queries = self.calls = self.bytes = self.repeats = 0
+        self._price = price
+        self._seen: set[bytes] = set()
+
+    @property
+    def left(self) -> int:
+        """Rows that may still be asked."""
+        return self.budget - self.queries
+
+    @property
+    def usd(self) -> float:
+        """Dollars that were spent."""
+        return self.queries * self._price.usd_per_query + self.bytes / BYTES_PER_TOKEN * self._price.usd_per_token
+
+    def admit(self, rows: Sequence[bytes]) -> None:
+        """Count a batch, each row as bytes.
+
+        Raises:
+            BudgetExhausted: the budget doesn't reach for all of it; nothing was counted.
+        """
+        if len(rows) > self.left:
+            raise BudgetExhausted(f"{len(rows)} queries were asked with {self.left} of {self.budget} left")
+        self.queries += len(rows)
+        self.calls += 1
+        self.bytes += sum(map(len, rows))
+        before = len(self._seen)
+        self._seen.update(hashlib.blake2b(row, digest_size=8).digest() for row in rows)
+        self.repeats += len(rows) - (len(self._seen) - before)

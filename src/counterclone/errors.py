@@ -2,6 +2,7 @@
 
 CountercloneError
 ├── ConfigError              the file, the environment or a command line is wrong (exit 2)
+├── BudgetExhausted          an attack may ask no more; thrown into it once
 ├── SourceError              a journal or an exchange file can't be read (exit 2)
 ├── TargetUnreachable        a verb that calls the target gets no answer (exit 3)
 ├── AnswerError              the target's answer can't be cleaned: 502, never served as it is
@@ -29,6 +30,13 @@ class ConfigError(CountercloneError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class BudgetExhausted(CountercloneError):
+    """The budget doesn't reach for the queries just asked: none of them was sent.
+
+    It is thrown into an attack once; what the attack returns then is its surrogate.
+    """
 
 
 class SourceError(CountercloneError):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from counterclone.answers import Rows, top_labels
 from counterclone.statistics import Interval, proportion
 
+LEAST = 1e-6
 Labels = NDArray[np.intp]
 
 
@@ -23,6 +24,34 @@ def agreement(labels: Labels, others: Labels) -> Interval:
     if len(labels) != len(others):
         raise ValueError(f"labels of {len(labels)} and of {len(others)} inputs can't be compared")
     return proportion(int((labels == others).sum()), len(labels))
+
+
+def balanced_agreement(labels: Labels, others: Labels) -> float:
+    """The mean, over the labels of the first model, of the share on which the second agrees.
+
+    Where 95 % of the answers are one class, a constant agrees on 95 % of them, and on 1 of K classes here.
+
+    Args:
+        labels: of the target, (n,).
+        others: of the surrogate, (n,).
+
+    Raises:
+        ValueError: no inputs, or not as many of one as of the other.
+    """
+    if len(labels) != len(others) or not len(labels):
+        raise ValueError(f"labels of {len(labels)} and of {len(others)} inputs have no balanced agreement")
+    return float(np.mean([(others[labels == label] == label).mean() for label in np.unique(labels)]))
+
+
+def divergence(rows: Rows, others: Rows) -> float:
+    """The mean Kullback-Leibler divergence of the second model's answers from the first's, in nats.
+
+    Args:
+        rows: the target's probabilities, (n, classes).
+        others: the surrogate's; what it holds for impossible counts as one in a million.
+    """
+    ours, theirs = np.maximum(rows, 1e-300), np.maximum(others, LEAST)
+    return float((rows * (np.log(ours) - np.log(theirs))).sum(axis=1).mean())
 
 
 def calibration_error(rows: Rows, truth: Labels, n_bins: int = 15) -> float:

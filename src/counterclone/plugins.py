@@ -20,6 +20,7 @@ import msgspec
 from counterclone.errors import ConfigError
 
 FAMILIES = {
+    "attacks": "counterclone.attacks",
     "policies": "counterclone.policies",
     "rules": "counterclone.rules",
     "dialects": "counterclone.guard.dialects",

@@ -6,12 +6,14 @@ it. The laws named here are contract checks in `counterclone.testing`, run for e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
-from counterclone.answers import Answer, Context, Rows
+from counterclone.answers import Answer, Context, Reply, Rows
 from counterclone.budgets import Limit
-from counterclone.queries import Query
+from counterclone.queries import Features, Inputs, Query
+from counterclone.randomness import Generator as RandomGenerator
 
 
 class Release(Protocol):
@@ -134,4 +136,79 @@ class LimitStore(Protocol):
 
     def settle(self, account: str, limits: Sequence[Limit], costs: Sequence[float]) -> None:
         """Give back (negative) or take on top (positive) once the true cost is known; never refuses."""
+        ...
+
+
+class Target(Protocol):
+    """What is asked: a callable, a URL, or either behind policies.
+
+    Laws: answers come in the order of the queries, as many as there were; errors are typed.
+    """
+
+    async def query(self, inputs: Inputs) -> Reply:
+        """The answers to a batch.
+
+        Raises:
+            TargetError: it can't be reached, or what it answers isn't what it promised.
+        """
+        ...
+
+
+class Surrogate(Protocol):
+    """What an attack builds.
+
+    Laws: pure.
+    """
+
+    def answer(self, inputs: Inputs) -> Rows:
+        """Probabilities, (queries, classes); one-hot where it knows labels only."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What an attacker knows before the first query.
+
+    Attributes:
+        budget: queries that will be answered.
+        pool: inputs without answers, shuffled: (n, features), or texts.
+        classes: how many there are.
+        lower: the least value of each feature that is sensible, (features,); empty for texts.
+        upper: the largest, likewise.
+        is_open: whether values beyond them are answered too.
+        shows: what an answer has, of `labels`, `scores`, `logits` and `ids`; labels are always there.
+    """
+
+    budget: int
+    pool: Inputs
+    classes: int
+    lower: Features
+    upper: Features
+    is_open: bool = True
+    shows: frozenset[str] = frozenset({"labels", "scores"})
+
+
+Asking = Generator[Inputs, Reply, Surrogate | None]
+"""An attack under way: it yields a batch, receives the reply, and returns what it built, None for nothing."""
+
+
+class Attack(Protocol):
+    """A published way to copy a model.
+
+    Laws: the same seed asks the same queries; thrown BudgetExhausted, it returns what it has; on a toy target it
+    beats the majority label.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    """`numbers` or `text`, whatever it asks with, and what an answer must show: `scores`, `logits` or `ids`."""
+    is_exact: ClassVar[bool]
+    """Whether it recovers the model itself, or knows the defence: run on callables and the loopback only."""
+
+    def run(self, prior: Prior, rng: RandomGenerator) -> Asking:
+        """Ask, and build.
+
+        Args:
+            prior: what is known beforehand.
+            rng: everything random comes from it.
+        """
         ...

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 Features = NDArray[np.float64]
 """Numeric inputs: (queries, features)."""
+Inputs = Features | list[str]
+"""A batch of queries as a model takes it: numbers, or texts."""
 
 ZERO_BELOW = 2.0**-10
 LARGEST = 1e38

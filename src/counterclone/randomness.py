@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 KEY_BYTES = 32
+Generator = np.random.Generator  # noqa: TID251
 WORD_VALUES = 1 << 16
 
 
@@ -114,7 +115,7 @@ def new_request_id() -> bytes:
     return b"%s%08x" % (_process_ids[0], next(_serial))
 
 
-def generator(seed: int, *path: str | int) -> np.random.Generator:  # noqa: TID251
+def generator(seed: int, *path: str | int) -> Generator:
     """A generator for one part of a seeded run; parts with different paths are independent.
 
     Args:
@@ -123,4 +124,4 @@ def generator(seed: int, *path: str | int) -> np.random.Generator:  # noqa: TID2
     """
     label = "/".join([str(seed), *map(repr, path)]).encode()  # repr keeps ("a/b",) from ("a", "b")
     entropy = hashlib.blake2b(label, digest_size=16, person=b"generator").digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(entropy, "little")))  # noqa: TID251
+    return Generator(np.random.PCG64(int.from_bytes(entropy, "little")))  # noqa: TID251

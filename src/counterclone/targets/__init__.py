@@ -1,0 +1,1 @@
+"""What is asked: a Python callable, an HTTP API, or either behind policies."""

@@ -1,0 +1,111 @@
+"""A Python callable as a target."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterclone.answers import NAMED_TOLERANCE, Reply, Rows
+from counterclone.errors import TargetError, TargetSlow
+from counterclone.queries import Inputs
+
+Predict = Callable[[Any], Any]
+
+
+class Local:
+    """A callable that takes a batch and returns scores: `(n, d) floats -> (n, K)`, or `list[str] -> (n, K)`.
+
+    It is called in one thread of its own, since a call that hangs can't be ended.
+
+    Args:
+        predict: the model.
+        returns: `scores` are probabilities, `logits` are any numbers whose softmax they are.
+        ids: gives an opaque number for each query, where the API shows one: `(n, d) -> (n,)`.
+        seconds: how long a call may take.
+    """
+
+    def __init__(self, predict: Predict, *, returns: Literal["scores", "logits"] = "scores",
+                 ids: Predict | None = None, seconds: float = 60.0) -> None:
+        self._predict = predict
+        self._returns = returns
+        self._ids = ids
+        self._seconds = seconds
+        self._calls: queue.SimpleQueue[tuple[Predict, Inputs]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True, name="target").start()
+
+    async def query(self, inputs: Inputs) -> Reply:
+        """The callable's answers.
+
+        Raises:
+            TargetError: it raised, or what it returned isn't what was promised.
+            TargetSlow: it took too long; it can't be asked again.
+        """
+        values = self._values(self._call(self._predict, inputs), len(inputs))
+        ids = None if self._ids is None else _whole(self._call(self._ids, inputs), len(inputs))
+        if self._returns == "logits":
+            return Reply(softmax(values), values, ids)
+        return Reply(_probabilities(values), None, ids)
+
+    def _work(self) -> None:
+        while True:
+            function, inputs = self._calls.get()
+            try:
+                self._results.put((function(inputs), None))
+            except Exception as error:
+                self._results.put((None, error))
+
+    def _call(self, function: Predict, inputs: Inputs) -> Any:
+        self._calls.put((function, inputs))
+        try:
+            result, error = self._results.get(timeout=self._seconds)
+        except queue.Empty:
+            raise TargetSlow(f"the target didn't answer {len(inputs)} queries in {self._seconds:g} seconds; look "
+                             "at it, or give it more time") from None
+        if error is not None:
+            raise TargetError(f"the target raised {type(error).__name__}: {error}; it was asked {len(inputs)} "
+                              "queries") from error
+        return result
+
+    def _values(self, result: Any, n_queries: int) -> NDArray[np.float64]:
+        try:
+            values = np.asarray(result, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise TargetError(f"the target returned a {type(result).__name__}; expected an array of shape "
+                              f"({n_queries}, classes)") from None
+        if values.ndim == 1 and n_queries != 1:
+            raise TargetError(f"the target returned shape {values.shape}, which are labels or one class's scores; "
+                              f"expected ({n_queries}, classes), one-hot rows where it has labels only")
+        if values.ndim != 2 or len(values) != n_queries or values.shape[1] < 2:
+            raise TargetError(f"the target returned shape {values.shape} for {n_queries} queries; expected "
+                              f"({n_queries}, classes)")
+        if not np.isfinite(values).all():
+            raise TargetError("the target returned NaN or infinity; expected finite numbers")
+        return values
+
+
+def softmax(logits: NDArray[np.float64]) -> Rows:
+    """Probabilities of logits: (rows, classes)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    rows: Rows = powers / powers.sum(axis=1, keepdims=True)
+    return rows
+
+
+def _probabilities(values: NDArray[np.float64]) -> Rows:
+    if (values < 0.0).any() or (np.abs(values.sum(axis=1) - 1.0) > NAMED_TOLERANCE).any():
+        raise TargetError("the target returned rows that aren't probabilities (non-negative, sum 1); say so where "
+                          "they are logits")
+    return values
+
+
+def _whole(result: Any, n_queries: int) -> NDArray[np.int64]:
+    ids = np.asarray(result)
+    if ids.shape != (n_queries,) or ids.dtype.kind not in "iu":
+        raise TargetError(f"the target's ids have shape {ids.shape} and type {ids.dtype}; expected {n_queries} "
+                          "whole numbers")
+    return ids.astype(np.int64)
