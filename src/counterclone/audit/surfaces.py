@@ -71,6 +71,7 @@ def surface(name: str) -> Surface:
         ConfigError: there is no such surface.
     """
     if name not in SURFACES:
-        raise ConfigError(f"there is no surface '{name}'{plugins.did_you_mean(name, list(SURFACES))}; expected one "
-                          f"of {', '.join(SURFACES)}")
+        names = list(SURFACES)
+        raise ConfigError(f"there is no surface '{name}'{plugins.did_you_mean(name, names)}; expected one of "
+                          f"{', '.join(names)}")
     return SURFACES[name]
