@@ -118,16 +118,15 @@ def _demand_rows(dialect: Dialect, answer: Answer, name: str, released: Rows) ->
 
 def _check_damaged(dialect: Dialect, what: str, whole: Body, use: Callable[[Body], None],
                    error: type[Exception]) -> None:
-    body = whole.content
-    for damaged in (*GARBAGE, *_truncated(body), b"\xff\xfe" + body):
+    for damaged in (*GARBAGE, *_truncated(whole.content), b"\xff\xfe" + whole.content):
         outcome = _outcome(use, whole._replace(content=damaged))
         demand(type(outcome) is error, dialect, f"{what} that isn't one raises {error.__name__}",
                f"{damaged[:60]!r} (cut to {len(damaged)} bytes) gave {outcome!r}")
-    for damaged in (*_misencoded(body), *_altered(body)):
-        outcome = _outcome(use, whole._replace(content=damaged))
+    for strange in (*_misencoded(whole), *_altered(whole), *_overwritten(whole)):
+        outcome = _outcome(use, strange)
         demand(outcome is None or type(outcome) is error, dialect,
                f"{what} with strange values is read, or raises {error.__name__}",
-               f"{damaged[:400]!r} gave {outcome!r}")
+               f"{strange.content[:400]!r} gave {outcome!r}")
 
 
 def _use_request(dialect: Dialect, body: Body) -> None:
@@ -161,22 +160,45 @@ def _truncated(body: bytes) -> Iterator[bytes]:
     return (body[:cut] for cut in range(1, len(body), max(1, len(body) // N_CUTS)))
 
 
-def _misencoded(body: bytes) -> Iterator[bytes]:
+def _misencoded(body: Body) -> Iterator[Body]:
     """The body with a byte that is no UTF-8 at the start of each string or name."""
-    pieces = body.split(b'"')
-    return (b'"'.join([*pieces[:i], b"\xff" + pieces[i], *pieces[i + 1:]]) for i in range(1, len(pieces)))
+    head, tail, header = _parted(body)
+    pieces = head.split(b'"')
+    return (_joined(body, b'"'.join([*pieces[:i], b"\xff" + pieces[i], *pieces[i + 1:]]), tail, header)
+            for i in range(1, len(pieces)))
 
 
-def _altered(body: bytes) -> Iterator[bytes]:
+def _altered(body: Body) -> Iterator[Body]:
     """The body, where it is JSON, with one value after another left out or replaced by a strange one."""
+    head, tail, header = _parted(body)
     try:
-        document = msgspec.json.decode(body)
+        document = msgspec.json.decode(head)
     except msgspec.DecodeError:
         return
     for path in _paths(document):
         for strange in STRANGE:
-            yield msgspec.json.encode(_replaced(document, path, strange))
-        yield msgspec.json.encode(_without(document, path))
+            yield _joined(body, msgspec.json.encode(_replaced(document, path, strange)), tail, header)
+        yield _joined(body, msgspec.json.encode(_without(document, path)), tail, header)
+
+
+def _overwritten(body: Body) -> Iterator[Body]:
+    """The body with other bytes behind its JSON."""
+    head, tail, header = _parted(body)
+    if tail:
+        yield from (_joined(body, head, byte * len(tail), header) for byte in (b"\x00", b"\x7f", b"\xff"))
+
+
+def _parted(body: Body) -> tuple[bytes, bytes, bytes]:
+    """A body's JSON, what follows it, and the header that says how long the JSON is: "" where nothing follows."""
+    for name, value in body.headers.items():
+        if value.isdigit() and 0 < int(value) < len(body.content):
+            return body.content[:int(value)], body.content[int(value):], name
+    return body.content, b"", b""
+
+
+def _joined(body: Body, head: bytes, tail: bytes, header: bytes) -> Body:
+    """The body with another JSON."""
+    return Body(head + tail, {**body.headers, header: b"%d" % len(head)} if header else body.headers)
 
 
 def _paths(value: Any) -> Iterator[tuple[str | int, ...]]:
@@ -219,14 +241,14 @@ def _written(original: Body, written: Body) -> Body:
 
 def _with_foreign_field(body: Body) -> Body:
     """The body with a field of somebody else's, where it is a JSON object that isn't empty."""
+    head, tail, header = _parted(body)
     try:
-        document = msgspec.json.decode(body.content)
+        document = msgspec.json.decode(head)
     except msgspec.DecodeError:
         return body
     if not isinstance(document, dict) or not document:
         return body
-    rest = body.content.lstrip()[1:]
-    return body._replace(content=b'{"counterclone_check": ' + FOREIGN + b"," + rest)
+    return _joined(body, b'{"counterclone_check": ' + FOREIGN + b"," + head.lstrip()[1:], tail, header)
 
 
 def _check_errors(dialect: Dialect) -> None:

@@ -106,7 +106,8 @@ def test_only_inference_is_a_request(method: str, path: str, model: str | None) 
     pytest.param([tensor("a", [1, 2], [8, 9]), tensor("x", [2, 1], [1, 2])], [[8.0, 9.0, 1.0], [8.0, 9.0, 2.0]],
                  id="side input of two axes"),
     pytest.param([tensor("b", [2], [True, False], "BOOL")], [[1.0], [0.0]], id="true"),
-    pytest.param([tensor("x", [2, 0], [])], [[], []], id="no features"),
+    pytest.param([tensor("x", [2, 1], [1, 2]), tensor("none", [2, 0], []), tensor("empty", [0], [])],
+                 [[1.0], [2.0]], id="empty ones beside it"),
 ])
 def test_numeric_inputs_become_features(inputs: list[object], expected: object) -> None:
     assert features(*inputs) == expected
@@ -155,6 +156,9 @@ def test_a_side_input_cannot_ask_for_any_memory() -> None:
     b"", b"{", b"[]", b"{}", b'{"inputs": []}', b'{"inputs": {}}', b'{"inputs": [1]}', b'{"inputs": [{}]}',
     b'{"instances": [[1]]}', b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32"}]}',
     b'{"inputs": [{"name": "x", "shape": [0, 2], "datatype": "FP32", "data": []}]}',
+    b'{"inputs": [{"name": "x", "shape": [1099511627776, 0], "datatype": "FP32", "data": []}]}',
+    b'{"inputs": [{"name": "x", "shape": [0, 9223372036854775807, 2], "datatype": "FP32", "data": []}]}',
+    b'{"inputs": [{"name": "x", "shape": [%s1], "datatype": "FP32", "data": [1]}]}' % (b"1," * 64),
     b'{"inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3]}]}',
     b'{"inputs": [{"name": "x", "shape": [-1], "datatype": "FP32", "data": [1]}]}',
     b'{"inputs": [{"name": "x", "shape": [], "datatype": "FP32", "data": [1]}]}',
@@ -173,6 +177,23 @@ def test_what_has_no_rows_is_refused(body: bytes) -> None:
         OIP.read_query(Body(body), "m")
 
 
+@pytest.mark.parametrize("body", [
+    b'{"inputs": [%s], "inputs": [%s]}',
+    b'{"inputs": [%s, {"name": "y", "name": "z", "shape": [1], "data": [%s]}]}',
+    b'{"inputs": [%s], "outputs": [{"name": "s", "parameters": {"classification": 9}}], "outputs": %s}',
+    b'{"inputs": [%s], "outputs": [{"name": "s", "parameters": {"classification": 9}, "parameters": {"a": %s}}]}',
+    b'{"inputs": [%s], "outputs": [{"parameters": {"a": 1, "\\u0061": %s}}]}',
+])
+def test_what_stands_twice_is_refused_since_servers_differ_in_which_they_read(body: bytes) -> None:
+    with pytest.raises(UnknownFormat, match="stands twice"):
+        OIP.read_query(Body(body % (orjson.dumps(X), b"1")), "m")
+
+
+def test_inputs_of_one_name_are_refused() -> None:
+    with pytest.raises(UnknownFormat, match="two inputs go by one name"):
+        query(X, X)
+
+
 @pytest.mark.parametrize("outputs", [
     [{"name": "scores", "parameters": {"classification": 3}}],
     [{"name": "a"}, {"name": "b", "parameters": {"classification": 1}}],
@@ -180,6 +201,11 @@ def test_what_has_no_rows_is_refused(body: bytes) -> None:
 def test_scores_as_text_are_refused_since_no_policy_could_edit_them(outputs: object) -> None:
     with pytest.raises(UnknownFormat, match="ask for the tensor itself"):
         query(X, outputs=outputs)
+
+
+def test_scores_in_shared_memory_are_refused() -> None:
+    with pytest.raises(UnknownFormat, match="shared memory; ask for it in the answer"):
+        query(X, outputs=[{"name": "scores", "parameters": {"shared_memory_region": "r"}}])
 
 
 @pytest.mark.parametrize("outputs", [[{"name": "s"}], [{"name": "s", "parameters": {}}], None, "scores", [1]])
@@ -290,6 +316,9 @@ def test_numbers_that_are_no_probabilities_are_not_passed_silently(outputs: list
     pytest.param(answer({"name": "s", "shape": [2, 2], "datatype": "FP32"}), id="binary"),
     pytest.param(answer(SCORES).replace(b"0.75", b"NaN"), id="nan"),
     pytest.param(answer(SCORES, SCORES), id="two of one name"),
+    pytest.param(answer(tensor("s", [2, 1], ["0.750000:0", "0.500000:1"], "BYTES")), id="classes"),
+    pytest.param(answer(tensor("s", [2, 1], [["1.0:0:caf\u00e9"], ["0.5:1:a"]], "STRING")), id="nested classes"),
+    pytest.param(answer(SCORES, tensor("other", [1], [1.0])).replace(b"[1.0]", b"[1e999]"), id="infinite"),
 ])
 def test_what_is_no_answer_is_an_error(body: bytes) -> None:
     with pytest.raises(AnswerError, match="expected"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +14,10 @@ from counterclone.errors import AnswerError, UnknownFormat
 
 Fields = dict[str, msgspec.Raw]
 
+Buffer = bytes | memoryview
+
 _fields = msgspec.json.Decoder(Fields)
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
 _matrix = msgspec.json.Decoder(list[list[int | float]])
 
 
@@ -29,7 +32,7 @@ def is_encoded(headers: Mapping[bytes, bytes]) -> bool:
     return headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity")
 
 
-def load_query(body: bytes) -> dict[str, Any]:
+def load_query(body: Buffer) -> dict[str, Any]:
     """A request's JSON object.
 
     Raises:
@@ -56,7 +59,7 @@ def load_answer(raw: bytes | msgspec.Raw) -> Any:
         raise AnswerError(f"the answer is no JSON ({error}); expected a JSON document without NaN") from None
 
 
-def fields(body: bytes | msgspec.Raw) -> Fields:
+def fields(body: Buffer | msgspec.Raw) -> Fields:
     """An object's fields with their values as bytes.
 
     Raises:
@@ -75,6 +78,32 @@ def matrix(raw: bytes | msgspec.Raw) -> NDArray[np.float64] | None:
     except ValueError:  # no rows of numbers, or ragged ones
         return None
     return array if array.dtype.kind == "f" else None
+
+
+def has_twins(body: Buffer, depth: int = 4) -> bool:
+    """Whether an object names a member twice, so that servers differ in what they read.
+
+    Args:
+        body: valid JSON.
+        depth: how deep to look, lists of objects included; lists of lists are data.
+    """
+    return _has_twins(memoryview(msgspec.json.format(body, indent=-1)), depth)
+
+
+def _has_twins(compact: memoryview, depth: int) -> bool:
+    values: Iterable[msgspec.Raw]
+    if compact[0] == ord("{"):
+        members = _fields.decode(compact)
+        # The text of an object is as long as its members are together, but for those that came to nothing.
+        if members and len(compact) != 1 + sum(len(name.encode()) + 4 + len(memoryview(value))
+                                               for name, value in members.items()):
+            return True
+        values = members.values()
+    elif bytes(compact[:2]) == b"[{":
+        values = _raws.decode(compact)
+    else:
+        return False
+    return depth > 1 and any(_has_twins(memoryview(value), depth - 1) for value in values)
 
 
 def holds_floats(value: Any) -> bool:

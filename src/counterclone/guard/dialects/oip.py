@@ -1,38 +1,50 @@
-"""Open Inference Protocol v2 in JSON (Triton, KServe, MLServer)."""
+"""Open Inference Protocol v2, in JSON and with binary tensors (Triton, KServe, MLServer)."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from counterclone.answers import Answer, Rows, find_outputs
+from counterclone.answers import Answer, Rows, find_outputs, is_finite
 from counterclone.errors import AnswerError, UnknownFormat
-from counterclone.guard.dialects import _json
+from counterclone.guard.dialects import _json, _oip_inputs, _oip_outputs, _tensors
+from counterclone.guard.dialects._tensors import HEADER, Malformed
 from counterclone.plugins import Spec
 from counterclone.protocols import Body
-from counterclone.queries import Query, numbers
+from counterclone.queries import Query
 
-SIDE_BYTES = 1 << 24
-"""What a side input may take, written out for every row that it belongs to."""
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/[^/]+)?/infer")
-_WHOLE = re.compile(r"BOOL|BYTES|U?INT\d+")
-_FLOATING = re.compile(r"B?FP?\d+")
+
+
+class Parts(NamedTuple):
+    """An answer, for writing it again.
+
+    Attributes:
+        body: as it came.
+        fields: of its JSON.
+        outputs: the fields of each.
+        binary: the datatypes and places of floating-point outputs behind the JSON, by name.
+    """
+
+    body: Body
+    fields: _json.Fields
+    outputs: list[_json.Fields]
+    binary: dict[str, tuple[str, slice]]
 
 
 class Oip(Spec, frozen=True):
-    """`POST /v2/models/{model}[/versions/{version}]/infer`, tensors as JSON.
+    """`POST /v2/models/{model}[/versions/{version}]/infer`, tensors as JSON or binary behind it.
 
     The first axis of the inputs is the batch: the longest one among inputs of several axes. An input of
     another length belongs to every row. Inputs count in the order of their names. Outputs of a
-    floating-point datatype whose rows are probabilities are edited; all others, and health and metadata
-    routes, pass byte for byte.
+    floating-point datatype whose rows are probabilities are edited, in the datatype that they have; all
+    others, and health and metadata routes, pass byte for byte.
     """
 
     def model(self, method: str, path: str) -> str | None:
@@ -44,20 +56,15 @@ class Oip(Spec, frozen=True):
         """Parse a request.
 
         Raises:
-            UnknownFormat: no JSON object, no inputs, data that doesn't fit its shape or its datatype, or
-                outputs asked for as text.
+            UnknownFormat: no JSON object, no inputs, data that don't fit their shape or their datatype, or
+                outputs asked for as text or in shared memory.
         """
-        document = _json.load_query(body.content)
-        inputs = document.get("inputs")
-        if not isinstance(inputs, list) or not inputs:
-            raise UnknownFormat("the request has no `inputs`; send a list of tensors")
-        if "outputs" in document and _asks_for_classes(document["outputs"]):
-            raise UnknownFormat("`outputs` asks for a classification, which is text; ask for the tensor itself")
-        tensors = [_tensor(tensor) for tensor in _in_order(inputs)]
-        n_rows = _n_rows(tensors)
+        document, inputs = _oip_inputs.read(body)
+        _refuse_wishes(document.get("outputs"))
+        n_rows = _oip_inputs.count_rows([each.array for each in inputs])
         if not n_rows:
             raise UnknownFormat("the request has no rows; send at least one")
-        columns = [_by_row(tensor, n_rows) for tensor in tensors]
+        columns = [_oip_inputs.by_row(each.array, n_rows) for each in inputs]
         if all(column.dtype.kind != "O" for column in columns):
             return Query(columns[0] if len(columns) == 1 else np.hstack(columns), model=model)
         # Tuples, since text in lists counts as the number that it spells, and BYTES don't.
@@ -66,154 +73,111 @@ class Oip(Spec, frozen=True):
     def write_query(self, body: Body, query: Query) -> Body:
         """The request with the features of `query` in the place of its own."""
         assert query.features is not None  # a rule changes numeric queries only
-        document = _json.fields(body.content)
-        inputs = msgspec.json.decode(document["inputs"], type=list[_json.Fields])
+        document, inputs = _oip_inputs.read(body)
+        head, tail = _tensors.parted(body)
+        content, edited = bytearray(tail), {}
         start = 0
-        read = _in_order(orjson.loads(bytes(document["inputs"])))
-        for tensor, asked in zip(_in_order(inputs), read, strict=True):
-            original = np.asarray(asked["data"])
-            if asked["shape"][0] != query.n_rows:
-                start += original.size
+        for each in inputs:
+            if len(each.array) != query.n_rows:  # it belongs to every row
+                start += each.array.size
                 continue
-            end = start + original.size // query.n_rows
-            tensor["data"] = _json.raw(_json.like(query.features[:, start:end], original))
+            end = start + each.array.size // query.n_rows
+            values = query.features[:, start:end]
+            if each.place is None:
+                original = np.asarray(document["inputs"][each.position]["data"])
+                edited[each.position] = _json.raw(_json.like(values, original))
+            else:
+                content[each.place] = _tensors.packed(values, each.datatype)
             start = end
-        document["inputs"] = msgspec.Raw(msgspec.json.encode(inputs))
-        return Body(msgspec.json.encode(document))
+        if not edited:
+            return Body(bytes(head) + content)
+        fields = _json.fields(head)
+        listed = msgspec.json.decode(fields["inputs"], type=list[_json.Fields])
+        for position, data in edited.items():
+            listed[position]["data"] = data
+        head = msgspec.json.encode({**fields, "inputs": listed})
+        return Body(head + content, _length(body, head))
 
     def can_read(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether an answer is JSON that nobody compressed."""
-        return _json.is_plain(headers)
+        """Whether an answer is JSON, alone or before binary tensors, that nobody compressed."""
+        return _json.is_plain(headers) or (HEADER in headers and not _json.is_encoded(headers))
 
     def read_answer(self, body: Body, n_rows: int, scores: str) -> Answer:
         """Parse an answer.
 
         Raises:
-            AnswerError: no inference answer, data that doesn't fill its shape, or a named output that
-                isn't probabilities.
+            AnswerError: no inference answer, data that don't fill their shape, scores as text, or a named
+                output that isn't probabilities.
         """
-        document = _json.fields(body.content)
         try:
-            outputs = msgspec.json.decode(document.get("outputs", b""), type=list[_json.Fields])
+            head, tail = _tensors.parted(body)
+            fields = _json.fields(head)
+            outputs = msgspec.json.decode(fields.get("outputs", b""), type=list[_json.Fields])
+            places = _tensors.places([_oip_outputs.parameters(tensor) for tensor in outputs], tail)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise AnswerError("the answer has no `outputs`; expected a list of tensors") from None
-        arrays = {}
-        for tensor in outputs:
-            name, array = _output(tensor)
-            if name in arrays:
-                raise AnswerError(f"two outputs of the answer go by the name '{name}'; expected a name for each")
+        except Malformed as error:
+            raise AnswerError(f"{error}; expected each tensor as its parameters say") from None
+        names = [_oip_outputs.text(tensor, "name") for tensor in outputs]
+        if len(set(names)) < len(names):
+            raise AnswerError("two outputs of the answer go by one name; expected a name for each")
+        arrays: dict[str, NDArray[np.float64]] = {}
+        binary = {}
+        for name, tensor, place in zip(names, outputs, places, strict=True):
+            array = _oip_outputs.values(tensor, None if place is None else tail[place])
             if array is not None:
                 arrays[name] = array
+                if place is not None:
+                    binary[name] = (_oip_outputs.text(tensor, "datatype"), place)
         found = find_outputs(arrays, n_rows, scores)
+        for name in arrays.keys() - found.keys():
+            if not is_finite(arrays[name]):  # they could tell of some rows and not show it
+                raise AnswerError(f"output '{name}' holds numbers that aren't finite; expected finite ones")
         is_scanned = bool(found) or not any(array.size for array in arrays.values())
-        return Answer(found, (document, outputs), is_scanned=is_scanned)
+        return Answer(found, Parts(body, fields, outputs, binary), is_scanned=is_scanned)
 
     def write_answer(self, answer: Answer, released: dict[str, Rows]) -> Body:
         """The answer with other rows; every other output and field stays byte for byte."""
-        document, outputs = answer.document
-        edited = [_with_rows(tensor, answer, released) for tensor in outputs]
-        return Body(msgspec.json.encode({**document, "outputs": edited}))
+        parts: Parts = answer.document
+        head, tail = _tensors.parted(parts.body)
+        headers: Mapping[bytes, bytes] = {}
+        if released.keys() - parts.binary.keys():
+            outputs = [_with_rows(tensor, answer, released, parts) for tensor in parts.outputs]
+            head = msgspec.json.encode({**parts.fields, "outputs": outputs})
+            headers = _length(parts.body, head)
+        pieces: list[Any] = [head]
+        start = 0
+        for name, (datatype, place) in parts.binary.items():
+            if name in released:
+                narrow = _tensors.narrowed(released[name], datatype)
+                pieces += [tail[start:place.start], answer.outputs[name].restored(narrow)]
+                start = place.stop
+        return Body(b"".join([*pieces, tail[start:]]), headers)
 
     def error(self, status: int, code: str, message: str) -> bytes:
-        """`{"error": message}`, as the protocol has it."""
+        """`{"error": message}`."""
         return orjson.dumps({"error": message})
 
 
-# Queries
+def _length(body: Body, head: bytes) -> dict[bytes, bytes]:
+    """The header that says where the JSON ends, if the body had it."""
+    return {HEADER: b"%d" % len(head)} if HEADER in body.headers else {}
 
 
-def _in_order(tensors: list[Any]) -> list[Any]:
-    """Inputs by name, since servers read them by name: another order is the same query."""
-    return tensors if len(tensors) == 1 else sorted(tensors, key=_name)
+def _refuse_wishes(outputs: object) -> None:
+    """What no policy could edit: scores as text (Triton's classification extension) or in shared memory."""
+    for output in outputs if isinstance(outputs, list) else ():
+        parameters = output.get("parameters") if isinstance(output, dict) else None
+        if isinstance(parameters, dict) and "classification" in parameters:
+            raise UnknownFormat("`outputs` asks for a classification, which is text; ask for the tensor itself")
+        if isinstance(parameters, dict) and "shared_memory_region" in parameters:
+            raise UnknownFormat("`outputs` asks for a tensor in shared memory; ask for it in the answer")
 
 
-def _name(tensor: Any) -> str:
-    name = tensor.get("name") if isinstance(tensor, dict) else None
-    if isinstance(name, msgspec.Raw):
-        name = orjson.loads(bytes(name))
-    return name if isinstance(name, str) else ""
-
-
-def _asks_for_classes(outputs: Any) -> bool:
-    """Whether a request wants scores in text, which no policy could edit (Triton's classification extension)."""
-    return isinstance(outputs, list) and any(
-        isinstance(output, dict) and isinstance(parameters := output.get("parameters"), dict)
-        and "classification" in parameters for output in outputs)
-
-
-def _tensor(tensor: Any) -> NDArray[Any]:
-    """An input as an array of its shape; of objects where it isn't numbers."""
-    match tensor:
-        case {"data": list(data), "shape": [_, *_] as shape} if all(type(side) is int for side in shape):
-            array: NDArray[Any] | None = numbers(data)
-            if array is None:
-                array = _objects(data, tensor.get("datatype"))
-            if min(shape) >= 0 and math.prod(shape) == array.size:
-                return array.reshape(shape)
-            raise UnknownFormat(f"an input of shape {shape} has {array.size} values; send as many as fit it")
-    raise UnknownFormat("an input has no `shape` and `data` in JSON; send both (binary tensors aren't read)")
-
-
-def _objects(data: list[Any], datatype: object) -> NDArray[np.object_]:
-    """Values that aren't numbers, nested as they may be, in one axis."""
-    if datatype != "BYTES" and isinstance(datatype, str):
-        raise UnknownFormat(f"an input of datatype {datatype[:16]} holds something else than numbers in rows of "
-                            "one length; send numbers")
-    while data and all(isinstance(value, list) for value in data):
-        data = [inner for value in data for inner in value]
-    array = np.empty(len(data), dtype=object)
-    array[:] = data
-    return array
-
-
-def _n_rows(tensors: list[NDArray[Any]]) -> int:
-    """The length of the batch, whatever order the inputs are in."""
-    if len(tensors) == 1:
-        return len(tensors[0])
-    return max(map(len, [tensor for tensor in tensors if tensor.ndim > 1] or tensors))
-
-
-def _by_row(tensor: NDArray[Any], n_rows: int) -> NDArray[Any]:
-    """A tensor's values row by row; one without the batch axis belongs to every row: (n_rows, values)."""
-    if len(tensor) == n_rows:
-        return tensor.reshape(n_rows, -1)
-    values = tensor.reshape(1, -1)
-    if n_rows * len(orjson.dumps(values.tolist())) > SIDE_BYTES:  # a short body could ask for any memory
-        raise UnknownFormat(f"an input belongs to each of {n_rows} rows and is too long for so many; send fewer "
-                            "rows at a time")
-    return np.broadcast_to(values, (n_rows, tensor.size))
-
-
-# Answers
-
-
-def _output(tensor: _json.Fields) -> tuple[str, NDArray[np.float64] | None]:
-    """An output's name and, unless its datatype is whole numbers or text, its values in its shape."""
-    name, datatype = _text(tensor, "name"), _text(tensor, "datatype")
-    if _WHOLE.fullmatch(datatype):
-        return name, None
-    shape, data = (_json.load_answer(tensor.get(key, b"")) for key in ("shape", "data"))
-    array = numbers(data)
-    if not _FLOATING.fullmatch(datatype) and not _json.holds_floats(data):
-        return name, None
-    if array is None:
-        raise AnswerError(f"output '{name}' holds something else than numbers; expected {datatype} data")
-    try:
-        return name, array.astype(np.float64, copy=False).reshape(shape)
-    except (ValueError, TypeError):
-        raise AnswerError(f"output '{name}' of shape {shape} has {array.size} values; expected as many as "
-                          "fit it") from None
-
-
-def _with_rows(tensor: _json.Fields, answer: Answer, released: dict[str, Rows]) -> _json.Fields:
-    name = _text(tensor, "name")
-    if name not in released:
+def _with_rows(tensor: _json.Fields, answer: Answer, released: dict[str, Rows], parts: Parts) -> _json.Fields:
+    name = _oip_outputs.text(tensor, "name")
+    if name not in released or name in parts.binary:
         return tensor
     values = answer.outputs[name].restored(released[name])
     is_nested = bytes(tensor["data"]).lstrip()[1:].lstrip().startswith(b"[")
     return {**tensor, "data": _json.raw(values if is_nested else values.reshape(-1))}
-
-
-def _text(tensor: _json.Fields, key: str) -> str:
-    value = _json.load_answer(tensor.get(key, b'""'))
-    return value if isinstance(value, str) else ""
