@@ -87,7 +87,7 @@ def exchange(callers: Sequence[int], features: Numbers, scores: Numbers) -> Iter
 def record(callers: Sequence[int], features: Numbers, scores: Numbers) -> Iterator[Dated]:
     for values, rows in zip(features.tolist(), scores, strict=True):
         yield lambda time, account, values=values, rows=rows: Record(  # type: ignore[misc]
-            time, account, "", "predict", "served", 200, 1500, Query(values), Reading(rows, 59.8))
+            time, account, "", "predict", "served", 200, 1500, 1, Query(values), Reading(rows, 59.8))
 
 
 def cpu_seconds(do: Callable[[], object]) -> float:

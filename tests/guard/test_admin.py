@@ -61,7 +61,7 @@ def test_it_is_ready_and_says_what_troubles_it(path: str, troubles: list[str]) -
 
 def test_metrics_are_openmetrics() -> None:
     registry = CollectorRegistry()
-    metrics_of(registry).note("oip", "served", 200, 3, 1.0, 1e-5, 1e-3)
+    metrics_of(registry).note(("oip", "served", 200, 3, 1.0, 1e-5, 1e-3))
     reply = get("/metrics", registry=registry)
     assert reply.status == 200
     assert reply.headers[b"content-type"].startswith(b"application/openmetrics-text")

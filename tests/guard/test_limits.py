@@ -283,8 +283,8 @@ EVENT = st.builds(Event, st.integers(0, 5), st.sampled_from([0.0, 1.0, 7.5, 60.0
 class Memory(MemoryStore):
     """A store that never forgets."""
 
-    def _arrive(self, account: str, limits: Sequence[Limit], now: float) -> list[float]:
-        fresh = self._arrivals[account] = [now] * len(limits)
+    def _arrive(self, account: str, now: float) -> dict[str, float]:
+        fresh = self._arrivals[account] = {}
         return fresh
 
 
@@ -307,6 +307,15 @@ def test_forgetting_loses_nothing(events: list[Event]) -> None:
             store.settle(first, limits, settled)
             memory.settle(first, limits, settled)
     assert len(store) <= len(memory)
+
+
+def test_limits_may_change_while_accounts_are_known(clock: Clock) -> None:
+    store, minute, day = MemoryStore(clock), queries(2), Limit("limit_queries_per_day", "queries", 3.0, DAY)
+    assert is_admitted(store, [minute], [1])
+    assert [is_admitted(store, [minute, day], [1, 1]) for _ in range(2)] == [True, False]
+    assert is_admitted(store, [day], [2])
+    store.settle("a", [day, minute], [0.0, -1.0])
+    assert [is_admitted(store, limits, [1]) for limits in ([minute], [minute], [day])] == [True, False, False]
 
 
 def test_memory_is_that_of_the_busy_accounts(clock: Clock) -> None:

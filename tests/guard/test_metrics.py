@@ -22,7 +22,7 @@ class Journal:
 
 def served(metrics: Metrics, *, decision: str = "served", status: int = 200, queries: int = 2, bits: float = 10.0,
            overhead_seconds: float = 3e-5, upstream_seconds: float | None = 0.01) -> None:
-    metrics.note("oip", decision, status, queries, bits, overhead_seconds, upstream_seconds)
+    metrics.note(("oip", decision, status, queries, bits, overhead_seconds, upstream_seconds))
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -137,7 +137,7 @@ def test_scrapes_in_another_thread_lose_nothing() -> None:
                          ids=["zero", "at a bound", "above it", "at the last", "beyond"])
 def test_a_histogram_is_cumulative(seconds: float, expected: list[int]) -> None:
     histogram = Histogram((0.1, 1.0))
-    histogram.observe(seconds)
+    histogram.observe([seconds])
     counts = [sample.value for sample in histogram.family("x", "X.").samples if sample.name == "x_bucket"]
     assert counts == expected
 
@@ -145,7 +145,7 @@ def test_a_histogram_is_cumulative(seconds: float, expected: list[int]) -> None:
 def test_a_histogram_sums_seconds() -> None:
     histogram = Histogram(OVERHEAD_BUCKETS)
     for seconds in (0.25, 0.5, 2.0):
-        histogram.observe(seconds)
+        histogram.observe([seconds])
     found = {sample.name: sample.value for sample in histogram.family("x", "X.").samples}
     assert (found["x_sum"], found["x_count"]) == (2.75, 3)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from counterclone.errors import LimitExceeded, Unauthenticated, UnknownFormat
+from counterclone.errors import Busy, LimitExceeded, TooLarge, Unauthenticated, UnknownFormat
 from counterclone.guard import asgi, encodings
-from counterclone.guard.options import Options
+from counterclone.guard.options import Options, Route
 from counterclone.protocols import Body
 from counterclone.queries import Account, Query
 
@@ -17,24 +17,39 @@ ANONYMOUS = Account("")
 class Admission:
     """What is known about a request by the time that the app gets it.
 
+    What most requests never change is a class attribute: it costs nothing to begin with.
+
     Attributes:
+        options: what is done to the request.
+        scope: as the server has it.
+        headers: of the request, by names in lower case.
         account: who asks.
         terms: the policies and limits of the account.
         route: the format that reads it, and the model that it names.
         query: what is asked, as the model gets it; None where it wasn't read.
+        n_rows: rows of the query, 0 where it wasn't read.
+        content: the body as the app gets it.
+        changes: the request's headers that go with it, "" for none of that name.
+        is_gone: whether the client went away before its answer.
     """
 
+    account = ANONYMOUS
+    query: Query | None = None
+    n_rows = 0
+    content = b""
+    changes: Mapping[bytes, bytes] = {}
+    is_gone = False
+    _is_replayed = False
     _reserved_queries = 0
     _reserved_bits = 0.0
-    account: Account = ANONYMOUS
-    query: Query | None = None
 
-    def __init__(self, options: Options, scope: asgi.Scope, headers: Mapping[bytes, bytes]) -> None:
-        self._options = options
-        self._scope = scope
-        self._headers = headers
+    def __init__(self, options: Options, route: Route, scope: asgi.Scope, receive: asgi.Receive) -> None:
+        self.options = options
+        self.scope = scope
+        self._receive = receive
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.terms = options.terms[""]
-        self.route = options.route(scope["method"], asgi.app_path(scope))
+        self.route = route
 
     def identify(self) -> None:
         """Find the account.
@@ -42,18 +57,43 @@ class Admission:
         Raises:
             Unauthenticated: a credential is missing or doesn't verify; the account is then its network's.
         """
-        client = self._scope.get("client")
+        client = self.scope.get("client")
         address = client[0] if client else ""
         try:
-            account = self.account = self._options.identity.account(self._headers, address)
+            account = self.account = self.options.identity.account(self.headers, address)
         except Unauthenticated:
-            self.account = self._options.identity.shared(address)
+            self.account = self.options.identity.shared(address)
             raise
         if account.account_class:
-            self.terms = self._options.terms[account.account_class]
+            self.terms = self.options.terms[account.account_class]
 
-    def admit(self, content: bytes) -> Body:
-        """The body as the app gets it, with the headers to set instead; the same bytes where nothing changes it.
+    async def read(self) -> bytes | None:
+        """The whole body; None where the client went away.
+
+        Raises:
+            Busy: too many requests are under way.
+            TooLarge: the body is.
+        """
+        options = self.options
+        if options.metrics.in_flight > options.limit_in_flight:
+            raise Busy(f"{options.limit_in_flight} requests are under way, no more are taken; try again")
+        read = bytearray()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return None
+            chunk: bytes = message.get("body", b"")
+            if len(read) + len(chunk) > options.limit_body_bytes:
+                raise TooLarge(f"the body is over {options.limit_body_bytes} bytes; send fewer rows at a time")
+            is_last = not message.get("more_body", False)
+            if is_last and not read:
+                return chunk
+            read += chunk  # a list of chunks would take many times the bytes of a body that drips in
+            if is_last:
+                return bytes(read)
+
+    def admit(self, content: bytes) -> None:
+        """Read the query and take what it costs; in shadow mode the app gets the very bytes that came.
 
         Raises:
             UnknownFormat: no dialect reads it.
@@ -61,28 +101,30 @@ class Admission:
             Refused: a rule doesn't admit it.
             LimitExceeded: the account, or all together, are over a limit.
         """
-        options, (_, dialect, model) = self._options, self.route
+        self.content = content
+        options, (_, dialect, model) = self.options, self.route
         if dialect is None:
-            raise UnknownFormat(f"{self._scope['method']} {self._scope['path']} is no inference request of "
+            raise UnknownFormat(f"{self.scope['method']} {self.scope['path']} is no inference request of "
                                 f"{', '.join(options.dialects)}; the API's owner can leave the path out with "
                                 "[guard] paths")
-        asked, changed = content, dict[bytes, bytes]()
-        encoding = self._headers.get(b"content-encoding", b"identity").lower()
+        asked, changes = content, self.changes
+        encoding = self.headers.get(b"content-encoding", b"identity").lower()
         if encoding != b"identity":
             asked = encodings.unpacked(content, encoding, options.limit_body_bytes)
-            changed[b"content-encoding"] = b""
-        body = Body(asked, self._headers)
+            changes = {b"content-encoding": b""}
+        body = Body(asked, self.headers)
         admitted = query = self.query = dialect.read_query(body, model)
+        self.n_rows = query.n_rows
         for rule in options.rules:
             admitted = rule.admit(admitted)
-        self._reserve(query.n_rows, self.terms.expected_bits(model) * query.n_rows)
+        self._reserve(self.n_rows, self.terms.expected_bits(model) * self.n_rows)
         if not options.enforce:
-            return Body(content)
+            return
         if admitted is not query:
             self.query = admitted
             asked, headers = dialect.write_query(body, admitted)
-            changed.update(headers)
-        return Body(asked, changed)
+            changes = {**changes, **headers}
+        self.content, self.changes = asked, changes
 
     def admit_unread(self) -> None:
         """Admit a body that no dialect reads, as one row.
@@ -92,6 +134,15 @@ class Admission:
         """
         self._reserve(1, 0.0)
 
+    async def replay(self) -> asgi.Message:
+        """What the app receives: the body, then whatever the server has."""
+        if self._is_replayed:
+            message = await self._receive()
+            self.is_gone |= message["type"] == "http.disconnect"
+            return message
+        self._is_replayed = True
+        return {"type": "http.request", "body": self.content, "more_body": False}
+
     def settle(self, bits: float, *, is_used: bool) -> None:
         """Turn what was reserved into what was used; an answer that wasn't served costs nothing.
 
@@ -100,15 +151,15 @@ class Admission:
             is_used: whether the query was answered.
         """
         queries = 0 if is_used else -self._reserved_queries
-        bits -= self._reserved_bits
+        bits = bits - self._reserved_bits if self.terms.meters_bits else 0.0
         if self._reserved_queries and (queries or bits):
-            self._options.store.settle(self.account.id, self.terms.limits, self.terms.costs(queries, bits))
-            if queries and self._options.total_limits:
-                self._options.store.settle(ALL_ACCOUNTS, self._options.total_limits, self._total(queries))
+            self.options.store.settle(self.account.id, self.terms.limits, self.terms.costs(queries, bits))
+            if queries and self.options.total_limits:
+                self.options.store.settle(ALL_ACCOUNTS, self.options.total_limits, self._total(queries))
         self._reserved_queries = 0
 
     def _reserve(self, n_rows: int, bits: float) -> None:
-        options, terms = self._options, self.terms
+        options, terms = self.options, self.terms
         costs = terms.costs(n_rows, bits)
         options.store.reserve(self.account.id, terms.limits, costs)
         if options.total_limits:
@@ -120,4 +171,4 @@ class Admission:
         self._reserved_queries, self._reserved_bits = n_rows, bits
 
     def _total(self, queries: int) -> list[float]:
-        return [queries] * len(self._options.total_limits)
+        return [queries] * len(self.options.total_limits)

@@ -19,6 +19,9 @@ STALE_AFTER_EDIT = frozenset({b"content-length", b"transfer-encoding", b"etag", 
 
 def app_path(scope: Scope) -> str:
     """The path as the app's own routes have it: without the prefix that it is mounted at."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
+    return path_below(scope["path"], scope.get("root_path", ""))
+
+
+def path_below(path: str, root: str) -> str:
+    """A path without the prefix that the app is mounted at."""
     return path[len(root):] if root and path.startswith(root + "/") else path

@@ -6,7 +6,8 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Protocol
+from functools import lru_cache
+from typing import ClassVar, Protocol, TypeVar
 
 import jwt
 
@@ -18,9 +19,12 @@ from counterclone.randomness import Prf
 ID_BYTES = 8
 SHARED_BUCKETS = 65_536
 PREFIX_BITS = {4: 24, 6: 48}
+ACCOUNTS_KEPT = 1024
+LONGEST_KEPT = 512
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+T = TypeVar("T", bytes, str)
 
 
 class Source(Protocol):
@@ -200,6 +204,9 @@ class Identity:
         prf: hashes names; nothing but the hash leaves this object.
         classes: account class by account id.
         table: bounds the accounts that open keys make.
+
+    Attributes:
+        shared: the account that the callers of an address's network share: no key, or no room for another key.
     """
 
     def __init__(self, source: Source, prf: Prf, classes: Mapping[str, str], table: KeyTable) -> None:
@@ -207,6 +214,8 @@ class Identity:
         self._prf = prf
         self._classes = classes
         self._table = table
+        self._named = _remembering(self._find_named)
+        self.shared = _remembering(self._find_shared)
 
     def account(self, headers: Mapping[bytes, bytes], address: str) -> Account:
         """The account of a request with these headers (lower-case names) from this address.
@@ -217,16 +226,28 @@ class Identity:
         name = self._source.name(headers, address)
         if not name:
             return self.shared(address)
-        account = self._prf.digest(name, ID_BYTES).hex()
-        account_class = self._classes.get(account, "")
-        if account_class or self._source.is_vouched or self._table.admit(account):
-            return Account(account, account_class)
+        account = self._named(name)
+        if account.account_class or self._source.is_vouched or self._table.admit(account.id):
+            return account
         return self.shared(address)
 
-    def shared(self, address: str) -> Account:
-        """The account that callers of one network share: no key, or no room for another key."""
+    def _find_named(self, name: bytes) -> Account:
+        account = self._prf.digest(name, ID_BYTES).hex()
+        return Account(account, self._classes.get(account, ""))
+
+    def _find_shared(self, address: str) -> Account:
         bucket = self._prf.number(b"network:" + network(address).encode()) % SHARED_BUCKETS
         return Account(account_id(self._prf, f"bucket:{bucket}"))
+
+
+def _remembering(find: Callable[[T], Account]) -> Callable[[T], Account]:
+    """Accounts by what they are found by, the last ones kept; what is long isn't, since callers choose it."""
+    remembered = lru_cache(maxsize=ACCOUNTS_KEPT)(find)
+
+    def found(by: T) -> Account:
+        return remembered(by) if len(by) <= LONGEST_KEPT else find(by)
+
+    return found
 
 
 def account_id(prf: Prf, name: str) -> str:

@@ -1,7 +1,8 @@
 """Limits by the generic cell rate algorithm (GCRA), counted in this process.
 
-One number is kept for each account and limit: the theoretical arrival time, at which everything taken so
-far has refilled (ITU-T I.371, virtual scheduling). An account whose times all lie in the past is as good as
+One number is kept for each account and limit, by the limit's name, since limits may change while the guard
+runs: the theoretical arrival time, at which everything taken so far has refilled (ITU-T I.371, virtual
+scheduling). An account whose times all lie in the past is as good as
 new, so it is forgotten without loss.
 """
 
@@ -30,7 +31,7 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._arrivals: OrderedDict[str, list[float]] = OrderedDict()
+        self._arrivals: OrderedDict[str, dict[str, float]] = OrderedDict()
 
     def __len__(self) -> int:
         """Accounts that are remembered."""
@@ -45,38 +46,41 @@ class MemoryStore:
         now = self._clock()
         arrivals = self._arrivals.get(account)
         if arrivals is None:
-            arrivals = self._arrive(account, limits, now)
+            arrivals = self._arrive(account, now)
         else:
             self._arrivals.move_to_end(account)
-        taken, refusals = [], []
-        for arrival, limit, cost in zip(arrivals, limits, costs, strict=True):
-            time_after = max(arrival, now) + cost * limit.seconds_per_unit
+        taken: dict[str, float] = {}
+        refusals: list[LimitExceeded] = []
+        for limit, cost in zip(limits, costs, strict=True):
+            arrival = arrivals.get(limit.name, now)
+            time_after = (arrival if arrival > now else now) + cost * limit.seconds_per_unit
             wait = time_after - now - limit.period_seconds
             if wait > SLACK * limit.period_seconds:
                 refusals.append(_exceeded(limit, cost, wait))
-            taken.append(time_after)
+            taken[limit.name] = time_after
         if refusals:
             raise max(refusals, key=_wait)
-        arrivals[:] = taken
+        arrivals.update(taken)
 
     def settle(self, account: str, limits: Sequence[Limit], costs: Sequence[float]) -> None:
         """Give back (negative) or take on top (positive) once the true cost is known; never refuses."""
         now = self._clock()
         arrivals = self._arrivals.get(account)
         if arrivals is None:
-            arrivals = self._arrive(account, limits, now)
-        for i, (limit, cost) in enumerate(zip(limits, costs, strict=True)):
+            arrivals = self._arrive(account, now)
+        for limit, cost in zip(limits, costs, strict=True):
+            arrival = arrivals.get(limit.name, now)
             # A charge counts from now, so that it doesn't matter whether an idle account was forgotten.
-            since = max(arrivals[i], now) if cost > 0.0 else arrivals[i]
-            arrivals[i] = since + cost * limit.seconds_per_unit
+            since = max(arrival, now) if cost > 0.0 else arrival
+            arrivals[limit.name] = since + cost * limit.seconds_per_unit
 
-    def _arrive(self, account: str, limits: Sequence[Limit], now: float) -> list[float]:
+    def _arrive(self, account: str, now: float) -> dict[str, float]:
         """A new account; a look at the oldest ones, which go if nothing of theirs is left to refill."""
         for _ in range(min(SWEPT_PER_ARRIVAL, len(self._arrivals))):
             oldest, arrivals = self._arrivals.popitem(last=False)
-            if max(arrivals, default=now) > now:
+            if max(arrivals.values(), default=now) > now:
                 self._arrivals[oldest] = arrivals
-        fresh = self._arrivals[account] = [now] * len(limits)
+        fresh = self._arrivals[account] = {}
         return fresh
 
 

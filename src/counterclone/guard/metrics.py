@@ -6,7 +6,8 @@ import threading
 import weakref
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -27,17 +28,19 @@ class JournalCounts(Protocol):
 class Histogram:
     """Counts by upper bound, in seconds."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_counts", "_place", "_sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
+        self._place = partial(bisect_left, bounds)
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Count one duration."""
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._sum += seconds
+    def observe(self, durations: Sequence[float]) -> None:
+        """Count some durations."""
+        for place, count in Counter(map(self._place, durations)).items():
+            self._counts[place] += count
+        self._sum += sum(durations)
 
     def family(self, name: str, text: str) -> HistogramMetricFamily:
         """The counts as Prometheus wants them, cumulative."""
@@ -71,7 +74,7 @@ class Metrics:
         self._upstream = Histogram(UPSTREAM_BUCKETS)
         self._counting = threading.Lock()  # prometheus-client's own server scrapes in a thread
 
-    def note(self, *note: *Note) -> None:
+    def note(self, note: Note) -> None:
         """Keep what became of one request."""
         self._notes.append(note)
         if len(self._notes) >= NOTES_KEPT:
@@ -107,13 +110,16 @@ class Metrics:
             notes, self._notes = self._notes, []
             while self._bits_read_later:
                 self._bits += self._bits_read_later.popleft()
-            for dialect, decision, status, queries, bits, overhead_seconds, upstream_seconds in notes:
-                self._requests[dialect, decision, f"{status // 100}xx"] += 1
-                self._queries += queries
-                self._bits += bits
-                self._overhead.observe(overhead_seconds)
-                if upstream_seconds is not None:
-                    self._upstream.observe(upstream_seconds)
+            if not notes:
+                return
+            dialects, decisions, statuses, queries, bits, overheads, upstreams = zip(*notes, strict=True)
+            alike = Counter(zip(dialects, decisions, statuses, strict=True))
+            for (dialect, decision, status), count in alike.items():
+                self._requests[dialect, decision, f"{status // 100}xx"] += count
+            self._queries += sum(queries)
+            self._bits += sum(bits)
+            self._overhead.observe(overheads)
+            self._upstream.observe([seconds for seconds in upstreams if seconds is not None])
 
 
 _by_registry: weakref.WeakKeyDictionary[CollectorRegistry, Metrics] = weakref.WeakKeyDictionary()

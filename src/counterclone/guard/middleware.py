@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from counterclone.guard import asgi
+from counterclone.guard.admission import Admission
 from counterclone.guard.options import Options
-from counterclone.guard.responder import Responder
+from counterclone.guard.responder import respond
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -35,16 +36,16 @@ class Middleware:
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """One ASGI connection."""
-        if scope["type"] == "lifespan":
+        kind, options, route = scope["type"], self.options, None
+        if kind == "lifespan":
             await self._live(scope, receive, send)
-        elif scope["type"] != "http" or scope["method"] in SAFE_METHODS or not self._guards(scope):
+            return
+        if kind == "http" and scope["method"] not in SAFE_METHODS:
+            route = options.route(scope["method"], scope["path"], scope.get("root_path", ""))
+        if route is None:
             await self._app(scope, receive, send)
         else:
-            await Responder(self._app, self.options, scope, receive, send).respond()
-
-    def _guards(self, scope: asgi.Scope) -> bool:
-        """Whether the path is guarded, as the server or as the app sees it."""
-        return self.options.guards(scope["path"]) or self.options.guards(asgi.app_path(scope))
+            await respond(self._app, Admission(options, route, scope, receive), send)
 
     async def _live(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Pass the lifespan through, and live it in the place of an app that knows none.

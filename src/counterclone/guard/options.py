@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from counterclone.budgets import Limit
+from counterclone.guard import asgi
 from counterclone.guard.identity import Identity
 from counterclone.guard.metrics import Metrics
 from counterclone.guard.release import Terms
@@ -80,17 +81,20 @@ class Options:
     limit_in_flight: int = 1000
     clock: Callable[[], float] = time.time
 
-    def route(self, method: str, path: str) -> Route:
-        """The format that reads a request, and the model that it names."""
-        return self._route(method, path)
-
     @cached_property
-    def _route(self) -> Callable[[str, str], Route]:
+    def route(self) -> Callable[[str, str, str], Route | None]:
+        """Who reads a request, by its method, its path and the prefix that the app is mounted at.
+
+        None where the path isn't guarded, as neither the server nor the app sees it.
+        """
         return lru_cache(maxsize=ROUTES_KEPT)(self._find_route)
 
-    def _find_route(self, method: str, path: str) -> Route:
+    def _find_route(self, method: str, path: str, root: str) -> Route | None:
+        own_path = asgi.path_below(path, root)
+        if not (self._pattern.match(path) or self._pattern.match(own_path)):
+            return None
         for kind, dialect in self.dialects.items():
-            model = dialect.model(method, path)
+            model = dialect.model(method, own_path)
             if model is not None:
                 return Route(kind, dialect, model.encode(errors="replace").decode())  # it may be half a character
         return Route(NO_DIALECT, None, "")
@@ -98,7 +102,3 @@ class Options:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         return re.compile("|".join(map(fnmatch.translate, self.paths)))
-
-    def guards(self, path: str) -> bool:
-        """Whether a path is guarded."""
-        return self._pattern.match(path) is not None

@@ -62,6 +62,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, eq=False):
         decision: what became of it; in shadow mode, what would have.
         status: the HTTP status that the caller got.
         n_bytes: of query and answer as JSON.
+        n_rows: rows of the query; a request that wasn't read is one.
         query: what was asked, None where it wasn't read.
         reading: what was read of the answer, or how to read it.
     """
@@ -73,13 +74,9 @@ class Record(msgspec.Struct, frozen=True, gc=False, eq=False):
     decision: str
     status: int
     n_bytes: int
+    n_rows: int
     query: Query | None
     reading: Reading | Later
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of the query; a request that wasn't read is one."""
-        return 1 if self.query is None else self.query.n_rows
 
 
 class Recorder:

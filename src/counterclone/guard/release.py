@@ -26,18 +26,16 @@ class Terms:
 
     Attributes:
         meters_bits: whether a limit counts bits.
+        row_bits: an upper bound on the bits of one released row, by its classes: no step adds to what one before
+            it let through.
     """
 
     def __init__(self, policies: Sequence[Policy], limits: Sequence[Limit]) -> None:
         self.policies = tuple(policies)
         self.limits = tuple(limits)
-        self._row_bits = lru_cache(maxsize=64)(self._bits)
+        self.row_bits = lru_cache(maxsize=64)(self._bits)
         self._expected: dict[str, float] = {}
         self.meters_bits = any(limit.unit == "bits" for limit in self.limits)
-
-    def row_bits(self, n_classes: int) -> float:
-        """An upper bound on the bits of one released row: no step adds to what one before it let through."""
-        return self._row_bits(n_classes)
 
     def costs(self, queries: int, bits: float) -> list[float]:
         """What a request takes from each limit."""
@@ -47,8 +45,10 @@ class Terms:
 
     def answer_bits(self, answer: Answer) -> float:
         """An upper bound on the bits that an answer tells about one query."""
-        return sum(self.row_bits(output.rows.shape[1]) * output.rows_per_query
-                   for output in answer.outputs.values())
+        bits = 0.0
+        for output in answer.outputs.values():
+            bits += self.row_bits(output.rows.shape[1]) * output.rows_per_query
+        return bits
 
     def expected_bits(self, model: str) -> float:
         """The bits for one query that the model's last answer released; 0 before its first."""

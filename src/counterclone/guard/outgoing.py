@@ -1,0 +1,340 @@
+"""One answer's way out, and what limits, journal and metrics keep of its request.
+
+Release fails closed: an answer that can't be cleaned isn't served. Journal and metrics fail open.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import partial
+from time import perf_counter
+
+import orjson
+
+from counterclone.answers import Answer
+from counterclone.errors import AnswerError, Busy, LimitExceeded, RequestError, Unauthenticated
+from counterclone.guard import asgi
+from counterclone.guard.admission import Admission
+from counterclone.guard.metrics import Note
+from counterclone.guard.options import Options
+from counterclone.guard.recording import Later, Reading, Record
+from counterclone.guard.release import UNGUARDED
+from counterclone.protocols import Body, Dialect
+from counterclone.randomness import new_request_id
+
+logger = logging.getLogger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499
+"""What nginx calls the status of a request whose client went away; nobody gets it."""
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_NOTHING = Reading(None, 0.0)
+_OTHER_FORMAT = ("the answer isn't in the request's format, or it is compressed (see its content-type and "
+                 "content-encoding); expected a plain one")
+_NO_PROBABILITIES = (
+    "the answer has floating-point numbers, none of them rows of probabilities; the owner can name the output to "
+    'guard in [target] scores, or let such answers pass with [guard] unknown = "pass"')
+_BROKEN = "the answer can't be cleaned; the API's owner finds the reason in the server's log"
+
+
+class Outgoing:
+    """The answer to one request: it goes on as it comes, or is held back and cleaned, or is an error of ours.
+
+    Attributes:
+        request_id: the caller's, or a new one.
+        decision: what became of the request; in shadow mode, what would have.
+        status: the HTTP status that the caller got.
+        ticked: when the guard or the app last began to work, in seconds of `perf_counter`.
+        overhead: seconds of the guard's own work before.
+        is_refused: whether an error of ours was sent instead of an answer.
+    """
+
+    decision = "served"
+    status = 500
+    overhead = 0.0
+    is_refused = False
+    _start: asgi.Message | None = None
+    _answer: Answer | None = None
+    _is_ended = False
+    _is_passing = False
+    _held_bytes = 0
+    _rows_admitted = 0
+    _bits = 0.0
+    _upstream: float | None = None
+
+    def __init__(self, admission: Admission, send: asgi.Send) -> None:
+        self.ticked = perf_counter()
+        given = admission.headers.get(b"x-request-id")
+        self.request_id = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
+        self._options = admission.options
+        self._admission = admission
+        self._send = send
+        self._chunks: list[bytes] = []
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether some of the answer has left, or all was settled."""
+        return self._is_ended or self._is_passing
+
+    def begin(self) -> None:
+        """From here on the app works."""
+        self._rows_admitted = self._admission.n_rows
+        now = perf_counter()
+        self.overhead += now - self.ticked
+        self.ticked = now
+
+    async def send(self, message: asgi.Message) -> None:
+        """What the app sends."""
+        kind = message["type"]
+        if self.is_refused:  # ASGI's way to end an app that goes on, maybe for ever
+            raise ConnectionAbortedError("the answer was refused, nobody gets the rest")
+        if self._is_ended:
+            await self._send(message)
+        elif kind == "http.response.start":
+            await self._begin(message)
+        elif kind == "http.response.body" and self._start is not None:
+            chunk = message.get("body", b"")
+            self._chunks.append(chunk)
+            self._held_bytes += len(chunk)
+            is_last = not message.get("more_body", False)
+            if self._held_bytes > self._options.limit_answer_bytes:
+                await self._let_go(message)
+            elif self._is_passing:
+                if is_last:
+                    self._end_passed()
+                await self._send(message)
+            elif is_last:
+                await self._finish()
+        else:
+            await self._send(message)
+
+    async def refuse(self, error: RequestError) -> None:
+        """Answer with an error of ours."""
+        self.decision = error.decision
+        headers: asgi.Headers = []
+        if isinstance(error, LimitExceeded):
+            headers = _limit_headers(error)
+        elif isinstance(error, Unauthenticated):
+            headers = [(b"www-authenticate", b"Bearer")]
+        elif isinstance(error, Busy):
+            headers = [(b"retry-after", b"1")]
+        await self._send_error(error.status, error.code, str(error), headers)
+
+    def end(self) -> None:
+        """The app has ended; settle what it broke off, by raising or by ending too soon."""
+        if self._is_ended:
+            return
+        admission = self._admission
+        self._decide("disconnected" if admission.is_gone else "failed")
+        if not self._is_passing:
+            self.status = CLIENT_CLOSED_REQUEST if admission.is_gone else 500
+            self._end(_NOTHING, is_used=False)
+            return
+        assert admission.query is not None  # else it would have passed unread
+        self._end(_NOTHING, is_used=True, charged_bits=admission.terms.expected_bits(admission.query.model))
+
+    def note(self) -> Note:
+        """What the metrics keep."""
+        return (self._admission.route.kind, self.decision, self.status, self._rows_admitted, self._bits,
+                self.overhead, self._upstream)
+
+    async def _begin(self, start: asgi.Message) -> None:
+        """Hold back what has to be cleaned; let the rest go on as it comes."""
+        self._start = start
+        self._headers = list(start.get("headers", ()))
+        self._by_name = {name.lower(): value for name, value in self._headers}
+        if b"x-request-id" not in self._by_name:
+            self._headers.append((b"x-request-id", self.request_id))
+        status = self.status = start["status"]
+        admission, is_success = self._admission, 200 <= status < 300
+        dialect = admission.route.dialect
+        if admission.query is None or dialect is None or not is_success or status == 204:
+            self._decide("unscanned" if is_success else "failed")
+            self._end(_NOTHING, is_used=is_success)
+        elif dialect.can_read(self._by_name):
+            if admission.terms.policies and self._options.enforce:
+                return
+            self._is_passing = True
+        elif not self._must_clean():
+            self._decide("unscanned")
+            self._end(_NOTHING, is_used=True)
+        else:
+            self._tick_upstream()
+            if await self._blocks(AnswerError(_OTHER_FORMAT)):
+                return
+            self._end(_NOTHING, is_used=True)
+        await self._send_start(self._headers)
+
+    async def _let_go(self, message: asgi.Message) -> None:
+        """What is too long to hold is blocked; or it goes on, and nobody reads it."""
+        if not self._is_passing:
+            self._tick_upstream()
+            limit = self._options.limit_answer_bytes
+            if await self._blocks(AnswerError(f"the answer is over {limit} bytes; ask for fewer rows at a time")):
+                return
+            await self._send_start(self._headers)
+            message = {**message, "body": b"".join(self._chunks)}
+        self._decide("unscanned")
+        self._end(_NOTHING, is_used=True)
+        self._chunks.clear()
+        await self._send(message)
+
+    def _must_clean(self) -> bool:
+        """Whether an answer that can't be scanned must not pass."""
+        return self._options.blocks_unknown and bool(self._admission.terms.policies)
+
+    async def _finish(self) -> None:
+        """Clean an answer that was held back, and send it."""
+        self._tick_upstream()
+        body = released = Body(b"".join(self._chunks), self._by_name)
+        try:
+            released, reading = self._release(body)
+        except Exception as error:  # whatever a plug-in raises, the answer isn't clean
+            if await self._blocks(error):
+                return
+            reading = self._unguarded()
+        self._end(reading, is_used=True)
+        headers = self._headers
+        if released is not body:
+            stale = asgi.STALE_AFTER_EDIT | released.headers.keys()
+            headers = [header for header in headers if header[0].lower() not in stale]
+            headers += released.headers.items()
+            headers.append((b"content-length", b"%d" % len(released.content)))
+        self.overhead += perf_counter() - self.ticked
+        await self._send_start(headers)
+        await self._send({"type": "http.response.body", "body": released.content, "more_body": False})
+
+    def _end_passed(self) -> None:
+        """Settle an answer that went on as it came; the journal reads it where nobody has to know it before."""
+        self._tick_upstream()
+        options, admission = self._options, self._admission
+        terms = admission.terms
+        body = Body(b"".join(self._chunks), self._by_name)
+        if options.journal is not None and not terms.policies and not terms.meters_bits:
+            assert admission.route.dialect is not None  # `_begin` saw it
+            read = partial(_read_later, options, admission.route.dialect, admission.n_rows, body)
+            self._end(Later(read), is_used=True)
+        else:
+            would_be = _NOTHING  # in shadow mode, where limits count what the policies would have let through
+            try:
+                _, would_be = self._release(body)
+            except Exception as error:
+                self._note_uncleaned(error)
+            self._end(self._unguarded(), is_used=True, charged_bits=would_be.bits)
+        self.overhead += perf_counter() - self.ticked
+
+    def _tick_upstream(self) -> None:
+        now = perf_counter()
+        self._upstream = now - self.ticked
+        self.ticked = now
+
+    def _release(self, body: Body) -> tuple[Body, Reading]:
+        """The answer as it leaves, and what was read of it.
+
+        Raises:
+            AnswerError: it can't be cleaned.
+        """
+        options, admission = self._options, self._admission
+        terms, query, dialect = admission.terms, admission.query, admission.route.dialect
+        assert query is not None  # `_begin` saw it
+        assert dialect is not None
+        try:
+            answer = dialect.read_answer(body, admission.n_rows, options.scores)
+            if not answer.is_scanned:
+                raise AnswerError(_NO_PROBABILITIES)
+        except AnswerError:
+            if self._must_clean():
+                raise
+            self._decide("unscanned")
+            return body, _NOTHING
+        self._answer = answer
+        released = None
+        if terms.policies and answer.outputs:
+            released = terms.release(answer, query, options.noise(query.model))
+            body = dialect.write_answer(answer, released)
+        bits = terms.answer_bits(answer)
+        terms.expect(query.model, bits)
+        return body, Reading(answer.rows, bits, released)
+
+    def _unguarded(self) -> Reading:
+        """What an answer tells that leaves as it is."""
+        answer = self._answer
+        return _NOTHING if answer is None else Reading(answer.rows, UNGUARDED.answer_bits(answer))
+
+    async def _blocks(self, error: Exception) -> bool:
+        """Whether an answer that can't be cleaned is a 502; it passes in shadow mode, or if the owner says so."""
+        self._note_uncleaned(error)
+        if not (self._options.enforce and self._options.blocks_uncleaned):
+            return False
+        # What a policy said may hold what it was given.
+        is_told = isinstance(error, AnswerError) and error.__cause__ is None
+        await self._send_error(502, "answer_not_cleaned", str(error) if is_told else _BROKEN, [])
+        return True
+
+    def _note_uncleaned(self, error: Exception) -> None:
+        self._decide("failed")
+        logger.error("answer not cleaned (request %s): %s", self.request_id.decode(), error,
+                     exc_info=None if isinstance(error, AnswerError) else error)
+
+    def _decide(self, decision: str) -> None:
+        """The first decision stays: in shadow mode, the request wouldn't have come so far."""
+        if self.decision == "served":
+            self.decision = decision
+
+    def _end(self, reading: Reading | Later, *, is_used: bool, charged_bits: float | None = None) -> None:
+        """Settle the limits and journal the exchange.
+
+        Args:
+            reading: what was read of the answer.
+            is_used: whether the query was answered.
+            charged_bits: what limits count for each query, the reading's bits where left out.
+        """
+        self._is_ended = True
+        options, admission = self._options, self._admission
+        if isinstance(reading, Reading):
+            self._bits = reading.bits * admission.n_rows
+        admission.settle(self._bits if charged_bits is None else charged_bits * admission.n_rows, is_used=is_used)
+        if options.journal is not None:
+            account, query = admission.account, admission.query
+            options.journal.append(Record(
+                options.clock(), account.id, account.account_class, admission.route.kind, self.decision,
+                self.status, 0 if query is None else len(admission.content) + self._held_bytes,
+                1 if query is None else admission.n_rows, query, reading))
+
+    async def _send_start(self, headers: asgi.Headers) -> None:
+        assert self._start is not None  # the app's own; it stays as it is
+        await self._send({**self._start, "headers": headers})
+
+    async def _send_error(self, status: int, code: str, message: str, headers: asgi.Headers) -> None:
+        self.status = status
+        self.is_refused = True
+        self.overhead += perf_counter() - self.ticked
+        self._end(_NOTHING, is_used=False)
+        dialect = self._admission.route.dialect
+        body = (dialect.error(status, code, message) if dialect
+                else orjson.dumps({"error": message, "code": code}))
+        await self._send({"type": "http.response.start", "status": status, "headers": [
+            (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", self.request_id), *headers]})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _read_later(options: Options, dialect: Dialect, n_rows: int, body: Body) -> Reading:
+    """What the journal keeps of an answer that nothing had to be done to."""
+    try:
+        answer = dialect.read_answer(body, n_rows, options.scores)
+    except AnswerError:
+        return _NOTHING
+    bits = UNGUARDED.answer_bits(answer)
+    options.metrics.note_bits(bits * n_rows)
+    return Reading(answer.rows, bits)
+
+
+def _limit_headers(error: LimitExceeded) -> asgi.Headers:
+    """`Retry-After` (RFC 9110) and the fields of the IETF draft on rate limit headers."""
+    window = round(error.period_seconds)
+    headers = [(b"ratelimit-policy", b'"%s";q=%d;w=%d' % (error.limit.encode(), error.quota, window))]
+    if error.retry_after_seconds is None:
+        return headers
+    wait = b"%d" % max(1, -int(-error.retry_after_seconds // 1))
+    return [*headers, (b"retry-after", wait), (b"ratelimit", b'"%s";r=0;t=%s' % (error.limit.encode(), wait))]
