@@ -117,11 +117,16 @@ class Busy(RequestError):
 
 
 class TargetError(RequestError):
-    """The target is down, or doesn't speak HTTP as it should."""
+    """The target is down, or doesn't speak HTTP as it should.
+
+    Attributes:
+        has_begun: whether a part of its answer went on before.
+    """
 
     status = 502
     code = "target_down"
     decision = "failed"
+    has_begun = False
 
 
 class TargetSlow(TargetError):

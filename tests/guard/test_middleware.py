@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -40,8 +41,14 @@ def test_other_methods_are_no_way_around(guarded: Build, answering: Model, metho
 
 
 @pytest.mark.parametrize(("path", "is_guarded"), [
-    ("/predict", True), ("/v1/models/m:predict", True), ("/feedback", False), ("/predict/", False),
-    ("/PREDICT", False),
+    ("/predict", True), ("/v1/models/m:predict", True), ("/feedback", False), ("/predict/x", False),
+    ("/predict.json", False), ("/", False), ("/health.d/x", False), ("/.well-known/x", False), ("/modèle", False),
+    # what another server may read as a guarded path
+    ("/predict/", True), ("/PREDICT", True), ("//predict", True), ("//v1/models/m:predict", True),
+    ("/x/../predict", True), ("/./predict", True), ("/predict/.", True), ("/predict.", True), ("/predict ", True),
+    ("/predict;a=b", True), ("/x;/predict", True), ("\\predict", True), ("/x\\..\\predict", True),
+    ("/%70redict", True), ("/%2e%2e/predict", True), ("/predict\0", True), ("/predict\n", True),
+    ("/\ufffdpredict", True),
 ])
 def test_only_the_named_paths_are_guarded(guarded: Build, answering: Model, path: str, is_guarded: bool) -> None:
     settings = 'guard.paths = ["/predict", "/v1/models/*"]\n' + ROUNDING
@@ -62,6 +69,34 @@ def test_an_app_below_a_prefix_is_guarded_by_its_own_paths(guarded: Build, answe
     assert reply.json["outputs"][0]["data"] == [0.6, 0.3, 0.1]
     (row,) = guard.exchanges()
     assert (row["dialect"], row["model"]) == ("oip", "credit")
+
+
+@pytest.mark.parametrize("raw_path", [b"/x%2Fpredict", b"/x%2fpredict", b"/x%5Cpredict", b"/x%5cpredict"])
+def test_a_step_that_is_escaped_may_be_one(guarded: Build, answering: Model, raw_path: bytes) -> None:
+    path = unquote(raw_path.decode())
+    guard = guarded(answering(ANSWER), 'guard.paths = ["/predict"]\n' + ROUNDING)
+    assert guard.ask(QUERY, path=path, raw_path=raw_path).body == EDITED
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize(("length", "status"), [(b"0", 200), (b"5", 400), (None, 400)])
+def test_a_body_makes_any_method_a_request_for_a_model(guarded: Build, answering: Model, method: str,
+                                                       length: bytes | None, status: int) -> None:
+    header = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", length)
+    reply = guarded(answering(ANSWER), ROUNDING).ask(method=method, headers=[header])
+    assert reply.status == status
+
+
+@pytest.mark.parametrize("name", [b"authorization", b"content-type", b"content-encoding", b"host",
+                                  b"inference-header-content-length"])
+def test_a_header_of_which_apps_read_the_first_or_the_last_comes_once(guarded: Build, answering: Model,
+                                                                      name: bytes) -> None:
+    seen: list[tuple[asgi.Scope, bytes]] = []
+    guard = guarded(answering(ANSWER, seen=seen), ROUNDING)
+    reply = guard.ask(QUERY, headers=[(name, b"identity"), (name, b"identity")])
+    assert (reply.status, reply.json["code"], seen) == (400, "invalid_request", [])
+    assert name.decode() in reply.json["error"]
+    assert guard.decisions() == ["refused"]
 
 
 def test_paths_may_be_named_with_their_prefix(guarded: Build, answering: Model) -> None:

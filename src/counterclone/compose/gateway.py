@@ -14,8 +14,9 @@ from counterclone.compose.guard import Guard
 from counterclone.config import Config, load
 from counterclone.errors import ConfigError
 from counterclone.guard.admin import Admin
-from counterclone.guard.gateway import Gateway, address_of, listen
+from counterclone.guard.gateway import Gateway
 from counterclone.guard.proxy import Proxy
+from counterclone.guard.sockets import address_of, leads_to, listen
 
 
 class Listening(NamedTuple):
@@ -66,9 +67,9 @@ def gateway(path: Path, *, public: str | None, private: str | None,
         proxy = Proxy(config.target.url, connect_seconds=config.target.connect_seconds,
                       answer_seconds=config.target.answer_seconds,
                       limit_connections=2 * config.guard.limit_in_flight)
-        guard = stack.enter_context(contextlib.closing(Guard(proxy, path, registry=registry)))
-        if address_of(listeners[0]) == proxy.url:
+        if any(leads_to(proxy.url, listener) for listener in listeners):
             raise ConfigError(f"{path}: [target] url is where the gateway itself listens; name the model server")
+        guard = stack.enter_context(contextlib.closing(Guard(proxy, path, registry=registry)))
         # Where a proxy names the accounts, callers are known by the proxy's own address.
         forwarders = () if config.accounts.source == "header" else config.accounts.trusted_proxies
         admin = Admin(registry, guard.troubles, lambda: _blockers(proxy, serving))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from counterclone.errors import Busy, LimitExceeded, TooLarge, Unauthenticated, UnknownFormat
+from counterclone.errors import Busy, LimitExceeded, RequestError, TooLarge, Unauthenticated, UnknownFormat
 from counterclone.guard import asgi, encodings
 from counterclone.guard.options import Options, Route
 from counterclone.protocols import Body
@@ -97,12 +97,16 @@ class Admission:
 
         Raises:
             UnknownFormat: no dialect reads it.
+            RequestError: a header is there twice, and the app may read the other one.
             TooLarge: it is compressed, and unpacks to more than a body may have.
             Refused: a rule doesn't admit it.
             LimitExceeded: the account, or all together, are over a limit.
         """
         self.content = content
         options, (_, dialect, model) = self.options, self.route
+        headers = self.scope["headers"]
+        if len(self.headers) < len(headers) and (twice := asgi.sent_twice(headers)):
+            raise RequestError(f"there are two `{twice.decode()}` headers; send one of them")
         if dialect is None:
             raise UnknownFormat(f"{self.scope['method']} {self.scope['path']} is no inference request of "
                                 f"{', '.join(options.dialects)}; the API's owner can leave the path out with "
@@ -122,8 +126,8 @@ class Admission:
             return
         if admitted is not query:
             self.query = admitted
-            asked, headers = dialect.write_query(body, admitted)
-            changes = {**changes, **headers}
+            asked, new_headers = dialect.write_query(body, admitted)
+            changes = {**changes, **new_headers}
         self.content, self.changes = asked, changes
 
     def admit_unread(self) -> None:

@@ -16,6 +16,16 @@ STALE_AFTER_EDIT = frozenset({b"content-length", b"transfer-encoding", b"etag", 
                               b"content-digest", b"repr-digest"})
 """Answer headers that say something about the exact bytes."""
 
+SINGLE = frozenset({b"host", b"authorization", b"content-type", b"content-encoding",
+                    b"inference-header-content-length"})
+"""Request headers of which servers read one, some the first and some the last."""
+
+
+def sent_twice(headers: Headers) -> bytes:
+    """A header that is there twice and could so be read in two ways, b"" where none is."""
+    names = [name for name, _ in headers if name in SINGLE]
+    return b"" if len(names) == len(set(names)) else next(name for name in names if names.count(name) > 1)
+
 
 def app_path(scope: Scope) -> str:
     """The path as the app's own routes have it: without the prefix that it is mounted at."""

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
+import orjson
 import uvicorn
 from prometheus_client import CollectorRegistry, Histogram
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from counterclone.errors import ConfigError
+from counterclone.errors import Busy, RequestError, TargetError
 from counterclone.guard import asgi
 from counterclone.guard.connections import Connection
 from counterclone.guard.proxy import Proxy
+from counterclone.guard.sockets import room
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024
 PULSE_SECONDS = 1.0
 PROBE_SECONDS = 5.0
 DRAIN_SECONDS = 20
@@ -43,9 +47,11 @@ class Gateway:
 
     def __init__(self, app: asgi.App, admin: asgi.App, proxy: Proxy, *, registry: CollectorRegistry,
                  request_seconds: float, forwarders: Sequence[str], refresh: Callable[[bool], None]) -> None:
+        app = Fallback(app)
         if forwarders:
             app = ProxyHeadersMiddleware(app, trusted_hosts=list(forwarders))  # type: ignore[arg-type, assignment]
-        self._public = _Server(_config(app, Connection))
+        connection = functools.partial(Connection, limit_connections=room(proxy.limit_connections))
+        self._public = _Server(_config(app, connection, lifespan="on"))
         self._private = _Server(_config(admin, "auto"))
         self._proxy = proxy
         self._request_seconds = request_seconds
@@ -83,6 +89,9 @@ class Gateway:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+            yield
+            return
         loop = asyncio.get_running_loop()
         handlers = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop,
                     signal.SIGHUP: lambda: self._refresh(True)}
@@ -102,19 +111,40 @@ class Gateway:
             due = loop.time() + PULSE_SECONDS
             await asyncio.sleep(PULSE_SECONDS)
             self._lag.observe(max(0.0, loop.time() - due))
-            self._drop_slow_clients()
-            if loop.time() - probed >= PROBE_SECONDS:
-                probed = loop.time()
-                await self._proxy.probe()
             try:
+                self._drop_slow_clients()
+                if loop.time() - probed >= PROBE_SECONDS:
+                    probed = loop.time()
+                    await self._proxy.probe()
                 self._refresh(False)
-            except Exception:
-                logger.exception("the configuration couldn't be looked at")
+            except Exception:  # the next second is another chance
+                logger.exception("clients, target or configuration couldn't be looked at")
 
     def _drop_slow_clients(self) -> None:
         for connection in list(self._public.server_state.connections):
             if isinstance(connection, Connection) and connection.is_slow(self._request_seconds):
                 connection.drop()
+
+
+class Fallback:
+    """Answers requests that an app gives up with an error of ours, where the guard didn't do it."""
+
+    def __init__(self, app: asgi.App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        """One ASGI connection."""
+        try:
+            await self._app(scope, receive, send)
+        except RequestError as error:
+            if isinstance(error, TargetError) and error.has_begun:
+                return  # the server cuts the connection, which tells the client that there would be more
+            body = orjson.dumps({"error": str(error), "code": error.code})
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            if isinstance(error, Busy):
+                headers.append((b"retry-after", b"1"))
+            await send({"type": "http.response.start", "status": error.status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
 
 class _Server(uvicorn.Server):
@@ -125,42 +155,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(address: str, key: str) -> socket.socket:
-    """A socket that listens on host:port.
-
-    Args:
-        address: where; port 0 takes a free one.
-        key: the setting that named it, for the message.
-
-    Raises:
-        ConfigError: the address is in use, or isn't this machine's.
-    """
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(found[0], socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConfigError(f"{key} = {address}: {error.strerror}; name an address of this machine") from None
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(found[4])
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"{key} = {address}: {error.strerror}; stop what listens there, or name another "
-                          "address") from None
-    return listener
-
-
-def address_of(listener: socket.socket) -> str:
-    """The address that a socket listens on, as a URL."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _config(app: asgi.App, protocol: type[Connection] | str) -> uvicorn.Config:
+def _config(app: asgi.App, protocol: Any, lifespan: Literal["on", "off"] = "off") -> uvicorn.Config:
     return uvicorn.Config(  # the target's own `date` and `server` pass
-        app, http=protocol, ws="none", lifespan="on" if protocol is Connection else "off",
-        access_log=False, log_config=None, proxy_headers=False, server_header=False, date_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS)
+        app, http=protocol, ws="none", lifespan=lifespan, access_log=False, log_config=None, proxy_headers=False,
+        server_header=False, date_header=False, timeout_graceful_shutdown=DRAIN_SECONDS)

@@ -40,8 +40,9 @@ class Middleware:
         if kind == "lifespan":
             await self._live(scope, receive, send)
             return
-        if kind == "http" and scope["method"] not in SAFE_METHODS:
-            route = options.route(scope["method"], scope["path"], scope.get("root_path", ""))
+        if kind == "http" and (scope["method"] not in SAFE_METHODS or _has_body(scope["headers"])):
+            route = options.route(scope["method"], scope["path"], scope.get("root_path", ""),
+                                  scope.get("raw_path") or b"")
         if route is None:
             await self._app(scope, receive, send)
         else:
@@ -77,3 +78,9 @@ class Middleware:
             await receive()
             self._close()
             await send({"type": "lifespan.shutdown.complete"})
+
+
+def _has_body(headers: asgi.Headers) -> bool:
+    """Whether a body comes with a request; some servers read one whatever the method."""
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+               for name, value in headers)

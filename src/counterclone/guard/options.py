@@ -22,6 +22,10 @@ from counterclone.randomness import Prf
 NO_DIALECT = "none"
 ROUTES_KEPT = 1024
 
+_UNCLEAR = re.compile(r"//|[. ](?:/|$)|[\\;%\x00-\x1f\x7f\ufffd]")
+"""What is left of a path that another server may read as another one: empty steps, dots, parameters, escapes."""
+_ESCAPED_STEP = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
+
 
 class Route(NamedTuple):
     """Who reads a request.
@@ -82,16 +86,16 @@ class Options:
     clock: Callable[[], float] = time.time
 
     @cached_property
-    def route(self) -> Callable[[str, str, str], Route | None]:
-        """Who reads a request, by its method, its path and the prefix that the app is mounted at.
+    def route(self) -> Callable[[str, str, str, bytes], Route | None]:
+        """Who reads a request, by its method, its path, the prefix that the app is mounted at and the raw path.
 
-        None where the path isn't guarded, as neither the server nor the app sees it.
+        None where the path isn't guarded, as the server or as the app sees it, or may see it.
         """
         return lru_cache(maxsize=ROUTES_KEPT)(self._find_route)
 
-    def _find_route(self, method: str, path: str, root: str) -> Route | None:
+    def _find_route(self, method: str, path: str, root: str, raw_path: bytes) -> Route | None:
         own_path = asgi.path_below(path, root)
-        if not (self._pattern.match(path) or self._pattern.match(own_path)):
+        if not (self._guards(path) or self._guards(own_path) or _is_unclear(path, raw_path)):
             return None
         for kind, dialect in self.dialects.items():
             model = dialect.model(method, own_path)
@@ -101,4 +105,13 @@ class Options:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        return re.compile("|".join(map(fnmatch.translate, self.paths)))
+        return re.compile("|".join(map(fnmatch.translate, self.paths)), re.IGNORECASE)
+
+    def _guards(self, path: str) -> bool:
+        """Whether a path is guarded; its case and a slash at its end don't count, as on many servers."""
+        return self._pattern.match(path) is not None or self._pattern.match(path.rstrip("/")) is not None
+
+
+def _is_unclear(path: str, raw_path: bytes) -> bool:
+    """Whether a path, without the escapes of its raw form, may be read as another one, and so as a guarded one."""
+    return _UNCLEAR.search(path) is not None or _ESCAPED_STEP.search(raw_path) is not None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote, urlsplit
@@ -15,11 +16,14 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from counterclone.errors import TargetError, TargetSlow
+from counterclone.errors import Busy, RequestError, TargetError, TargetSlow
 from counterclone.guard import asgi
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -32,45 +36,57 @@ AT_ONCE_BYTES = 1 << 16
 LARGE_BODY_BYTES = 1 << 20
 URLS_KEPT = 1024
 LOG_SECONDS = 10.0
-SWITCHING_PROTOCOLS = 101
+STATUSES = range(200, 600)
+BODILESS = frozenset({204, 304})
+"""Statuses whose answers end with their head."""
 
 _HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
     b"trailer", b"transfer-encoding", b"upgrade"})
 """RFC 9110, section 7.6.1: they belong to one connection."""
 _OURS = _HOP_BY_HOP | {b"host", b"expect", b"forwarded", b"x-forwarded-for", b"x-forwarded-host",
-                       b"x-forwarded-proto", b"x-real-ip"}
-"""Request headers that the gateway writes itself, or has dealt with."""
+                       b"x-forwarded-proto", b"x-real-ip", b"x-http-method", b"x-http-method-override",
+                       b"x-method-override", b"x-original-url", b"x-rewrite-url"}
+"""Request headers that the gateway writes itself, or has dealt with, or that would make it another request."""
+_NO_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+_NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 _DOWN = "the model server can't be reached; try again later"
 _BROKEN = "the model server broke off, or didn't answer as HTTP has it; try again later"
 _SLOW = "the model server took too long; try again later, or ask for fewer rows at a time"
+_STOPPING = "the gateway stops; try again"
 
 
 class Proxy:
     """Lets the target answer, byte for byte but for the headers that belong to a connection.
 
-    Nothing is sent twice: only a connection that couldn't be made is tried again.
+    Nothing is sent twice: only a connection that couldn't be made is tried again, and what HTTP calls idempotent
+    where a connection closed before the answer.
 
     Args:
         url: of the target; its path comes before the request's.
         connect_seconds: how long a connection may take.
-        answer_seconds: how long the target may be silent.
-        limit_connections: at once; where they are all in use, a request waits `connect_seconds` for one.
+        answer_seconds: how long the target may be silent, and take to begin its answer.
+        limit_connections: at once; a request for which none is left is refused.
 
     Attributes:
         trouble: why the last attempt at a connection failed, None where it didn't.
+        in_flight: requests under way.
+        limit_connections: as given.
     """
 
     def __init__(self, url: str, *, connect_seconds: float, answer_seconds: float,
                  limit_connections: int) -> None:
         self.url = url.rstrip("/")
         self.trouble: str | None = None
+        self.in_flight = 0
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_connect=connect_seconds,
                                               sock_read=answer_seconds)
-        self._limit = limit_connections
+        self._answer_seconds = answer_seconds
+        self.limit_connections = limit_connections
         self._session: ClientSession | None = None
+        self._path = urlsplit(self.url).path.encode()
         self._url = lru_cache(maxsize=URLS_KEPT)(self._find_url)
         self._logged = -LOG_SECONDS
 
@@ -78,7 +94,9 @@ class Proxy:
         """One ASGI connection.
 
         Raises:
-            TargetError: the target is down, slow, or broke off; nothing was sent if it hadn't begun to answer.
+            TargetError: the target is down, slow, or broke off.
+            Busy: as many requests are under way as there may be connections, or the server stops.
+            RequestError: the request can't be passed on as it is.
         """
         if scope["type"] == "http":
             await self._forward(scope, receive, send)
@@ -94,7 +112,7 @@ class Proxy:
         try:
             async with asyncio.timeout(self._timeout.sock_connect):
                 _, writer = await asyncio.open_connection(parts.hostname, port)
-        except OSError as error:  # TimeoutError is one
+        except (OSError, ValueError) as error:  # TimeoutError is one
             self.trouble = _reason(error)
         else:
             self.trouble = None
@@ -102,7 +120,7 @@ class Proxy:
 
     async def _live(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
-        connector = aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=IDLE_SECONDS)
+        connector = Pool(limit=self.limit_connections, keepalive_timeout=IDLE_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False,
             skip_auto_headers=_NO_AUTO_HEADERS, max_line_size=1 << 14, max_field_size=1 << 16)
@@ -112,22 +130,40 @@ class Proxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _forward(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if self.in_flight >= self.limit_connections:
+            raise Busy(f"{self.limit_connections} requests are under way, no more are taken; try again")
         message = await receive()
         if message["type"] == "http.disconnect":
             return
-        watch = Watch(receive)
+        watch = Watch(receive, self._answer_seconds)
+        has_begun = False
+        self.in_flight += 1
         try:
             answer = await self._ask(scope, _sent(scope, message, receive, watch))
+            watch.is_answered = True
             try:
-                await self._pass_on(answer, send)
+                start = _start(answer, self._relative)
+                length = 0 if answer.status in BODILESS else answer.content_length
+                content = await answer.read() if length is not None and length <= AT_ONCE_BYTES else None
+                has_begun = True
+                await send(start)
+                await _pass_on(answer, content, send)
             finally:
                 answer.release()
         except asyncio.CancelledError:
-            if not watch.is_gone:
+            if watch.is_late:
+                self._fail(TimeoutError("the head of its answer took too long"), has_begun)
+            if not watch.is_gone and has_begun:
                 raise
+            if not watch.is_gone:
+                raise Busy(_STOPPING) from None
+        except ConnectionAbortedError:  # the guard's word: nobody gets the rest of this answer
+            raise
         except (TimeoutError, aiohttp.ClientError, ValueError, OSError) as error:
-            self._fail(error)
+            if not watch.is_gone:
+                self._fail(error, has_begun)
         finally:
+            self.in_flight -= 1
             watch.stop()
 
     async def _ask(self, scope: asgi.Scope, body: _Sent) -> ClientResponse:
@@ -144,41 +180,20 @@ class Proxy:
                 if is_last or isinstance(error, aiohttp.ClientSSLError):
                     raise
         self.trouble = None
-        if answer.status == SWITCHING_PROTOCOLS:
-            answer.close()
-            raise aiohttp.ClientPayloadError("101 Switching Protocols, which nobody asked for")
         return answer
-
-    async def _pass_on(self, answer: ClientResponse, send: asgi.Send) -> None:
-        start = {"type": "http.response.start", "status": answer.status, "headers": self._answer_headers(answer)}
-        length = answer.content_length
-        if length is not None and length <= AT_ONCE_BYTES:
-            content = await answer.read()
-            await send(start)
-            await send({"type": "http.response.body", "body": content, "more_body": False})
-            return
-        await send(start)
-        async for chunk in answer.content.iter_any():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _find_url(self, path: bytes, query: bytes) -> URL:
         return URL(f"{self.url}{path.decode('ascii')}{'?' if query else ''}{query.decode('ascii')}", encoded=True)
 
-    def _answer_headers(self, answer: ClientResponse) -> asgi.Headers:
-        headers = [(name.lower(), value) for name, value in answer.raw_headers]
-        dropped = _dropped(headers, _HOP_BY_HOP)
-        kept = [header for header in headers if header[0] not in dropped]
-        if answer.status // 100 == 3:
-            kept = [(name, self._relative(value) if name == b"location" else value) for name, value in kept]
-        return kept
-
     def _relative(self, location: bytes) -> bytes:
         """A redirect into the target as one into the gateway."""
         own = self.url.encode()
-        return location[len(own):] if location.startswith(own + b"/") else location
+        for prefix in (own, self._path):
+            if prefix and (location + b"/").startswith(prefix + b"/"):
+                return location[len(prefix):] or b"/"
+        return location
 
-    def _fail(self, error: Exception) -> NoReturn:
+    def _fail(self, error: Exception, has_begun: bool) -> NoReturn:
         """Tell the owner why, and the caller that.
 
         Raises:
@@ -192,21 +207,43 @@ class Proxy:
             self._logged = now
             logger.error("target %s: %s", self.url, reason)
         if isinstance(error, TimeoutError):
-            raise TargetSlow(_SLOW) from error
-        raise TargetError(_DOWN if isinstance(error, aiohttp.ClientConnectorError) else _BROKEN) from error
+            failure: TargetError = TargetSlow(_SLOW)
+        else:
+            failure = TargetError(_DOWN if isinstance(error, aiohttp.ClientConnectorError) else _BROKEN)
+        failure.has_begun = has_begun
+        raise failure from error
+
+
+class Pool(aiohttp.TCPConnector):
+    """Connections to the target, none of which has anything left of another request's answer."""
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            assert connection.protocol is not None
+            if not connection.protocol.should_close:  # it may have got more after its answer's end
+                return connection
+            connection.close()
+        return None
 
 
 class Watch:
-    """Cancels a request whose client goes away while the target thinks; quick ones cost a timer only.
+    """Cancels a request whose client goes away, or whose target doesn't begin to answer; quick ones cost a timer.
+
+    Args:
+        receive: tells that the client went away.
+        answer_seconds: how long the head of the answer may take once the request is sent.
 
     Attributes:
-        is_gone: whether it did.
+        is_answered: whether the head of the answer is there.
+        is_gone: whether the client went away.
+        is_late: whether the head took too long.
     """
 
-    def __init__(self, receive: asgi.Receive) -> None:
-        self.is_gone = False
+    def __init__(self, receive: asgi.Receive, answer_seconds: float) -> None:
+        self.is_answered = self.is_gone = self.is_late = False
         self._task = asyncio.current_task()
         self._receive = receive
+        self._answer_seconds = answer_seconds
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -223,11 +260,20 @@ class Watch:
 
     def _look(self) -> None:
         self._watching = asyncio.create_task(self._run())
+        self._timer = asyncio.get_running_loop().call_later(self._answer_seconds, self._expire)
+
+    def _expire(self) -> None:
+        if not self.is_answered:
+            self.is_late = True
+            self._cancel()
 
     async def _run(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.is_gone = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
@@ -244,7 +290,7 @@ def _sent(scope: asgi.Scope, message: asgi.Message, receive: asgi.Receive, watch
     if len(content) > LARGE_BODY_BYTES:  # which the client's library would rather have as a file
         return io.BytesIO(content)
     is_announced = any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
-    return content if is_announced else None
+    return content if content or is_announced else None
 
 
 async def _rest(content: bytes, receive: asgi.Receive, watch: Watch) -> AsyncIterator[bytes]:
@@ -253,10 +299,43 @@ async def _rest(content: bytes, receive: asgi.Receive, watch: Watch) -> AsyncIte
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise aiohttp.ClientPayloadError("the caller went away in the middle of its request")
+            watch.is_gone = True
+            raise ConnectionError("the client went away in the middle of its request")
         yield message.get("body", b"")
         more = message.get("more_body", False)
     watch.start()
+
+
+def _start(answer: ClientResponse, relative: Callable[[bytes], bytes]) -> asgi.Message:
+    """The head of an answer as it goes on.
+
+    Raises:
+        ValueError: it isn't HTTP's; the client's library lets some of it pass.
+    """
+    if answer.status not in STATUSES:
+        raise ValueError(f"status {answer.status}, which nobody asked for")
+    headers = [(name.lower(), value) for name, value in answer.raw_headers]
+    if _NO_NAME.search(b"".join([name for name, _ in headers])) or _NO_VALUE.search(
+            b" ".join([value for _, value in headers])):
+        raise ValueError("a header with characters that headers can't have")
+    dropped = _dropped(headers, _HOP_BY_HOP)
+    lengths = [value for name, value in headers if name == b"content-length"]
+    if lengths and (len(lengths) > 1 or not lengths[0].isdigit() or answer.headers.get("Transfer-Encoding")):
+        raise ValueError("a body of two lengths, or of none that is a number")
+    if answer.status in BODILESS:
+        dropped = dropped | {b"content-length"}
+    kept = [header for header in headers if header[0] not in dropped]
+    if answer.status // 100 == 3:
+        kept = [(name, relative(value) if name == b"location" else value) for name, value in kept]
+    return {"type": "http.response.start", "status": answer.status, "headers": kept}
+
+
+async def _pass_on(answer: ClientResponse, content: bytes | None, send: asgi.Send) -> None:
+    """The body of an answer: what was read of it whole, or as it comes."""
+    if content is None:
+        async for chunk in answer.content.iter_any():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": content or b"", "more_body": False})
 
 
 def _request_headers(scope: asgi.Scope) -> CIMultiDict[str]:
@@ -282,11 +361,15 @@ def _dropped(headers: asgi.Headers, always: frozenset[bytes]) -> frozenset[bytes
 
 
 def _text(value: bytes) -> str:
-    """A header's value as text that is written as the same bytes, but for those that aren't UTF-8."""
+    """A header's value as text that is written as the same bytes.
+
+    Raises:
+        RequestError: there is none.
+    """
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return value.decode("latin-1")
+        raise RequestError("a header is neither ASCII nor UTF-8; send it in one of them") from None
 
 
 def _reason(error: BaseException) -> str:

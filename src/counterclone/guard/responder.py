@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from time import perf_counter
 
-from counterclone.errors import LimitExceeded, RequestError, TargetError, UnknownFormat
+from counterclone.errors import LimitExceeded, RequestError, UnknownFormat
 from counterclone.guard import asgi
 from counterclone.guard.admission import Admission
 from counterclone.guard.outgoing import CLIENT_CLOSED_REQUEST, Outgoing
@@ -87,7 +87,7 @@ async def _forward(app: asgi.App, admission: Admission, outgoing: Outgoing) -> N
     outgoing.begin()
     try:
         await app(scope, admission.replay, outgoing.send)
-    except TargetError as error:
+    except RequestError as error:
         if outgoing.is_begun:
             raise
         await outgoing.refuse(error)
