@@ -43,9 +43,9 @@ def read(kind: str, query: bytes, page: Page) -> Scores:
     if not 200 <= page.status < 300:
         said = f": {shown(page.content.decode(errors='replace'))}" if page.content else ""
         status = f"was answered {page.status}" if page.status else "wasn't answered"
-        return Scores(about=(f"The one query that was asked {status}{said}.",))
+        return Scores(about=(f"A test query {status}{said}. Its scores are looked for in each answer instead.",))
     if not page.content or not dialect.can_read(page.headers):
-        return Scores(about=("The one query that was asked was answered with something else than JSON.",))
+        return Scores(about=("A test query was answered with something else than JSON.",))
     try:
         n_rows = dialect.read_query(Body(query), "").n_rows
     except UnknownFormat as error:
