@@ -256,9 +256,25 @@ def largest(rows: Rows, n_kept: NDArray[np.intp]) -> NDArray[np.bool_]:
     Returns:
         (rows, classes), with `n_kept` entries true in each row.
     """
+    # 32 bits sort in half the time; all 64 are needed only where those don't tell.
+    single = rows.astype(np.float32)
+    chosen: NDArray[np.bool_] = single >= _edge(single, n_kept)
+    unclear = np.flatnonzero(np.count_nonzero(chosen, axis=1) != n_kept)
+    if len(unclear):
+        chosen[unclear] = _largest_of_all_bits(rows[unclear], n_kept[unclear])
+    return chosen
+
+
+def _edge(rows: NDArray[Any], n_kept: NDArray[np.intp]) -> NDArray[Any]:
+    """The least of the `n_kept` largest entries of each row, the largest where none is kept: (rows, 1)."""
     n_classes = rows.shape[1]
     places = np.minimum(n_classes - n_kept, n_classes - 1)
-    edge = np.sort(rows, axis=1)[np.arange(len(rows)), places][:, None]
+    edges: NDArray[Any] = np.sort(rows, axis=1)[np.arange(len(rows)), places][:, None]
+    return edges
+
+
+def _largest_of_all_bits(rows: Rows, n_kept: NDArray[np.intp]) -> NDArray[np.bool_]:
+    edge = _edge(rows, n_kept)
     above = rows > edge
     at_edge = rows == edge
     room = n_kept[:, None] - above.sum(axis=1, keepdims=True)

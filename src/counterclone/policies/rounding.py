@@ -68,24 +68,28 @@ def apportioned(rows: Rows, n_units: int) -> Rows:
     last, since they must stay behind it. Where one still comes to equal it, the label takes one of its units.
     """
     shares = rows * n_units
-    units = np.rint(shares)
+    units: Rows = np.rint(shares)
     # Where the nearest multiples fill the row, largest remainders would choose the same.
     top, now = label_list(rows), label_list(units)
     totals = np.add.reduce(units, axis=1).tolist()
     wrong = [i for i, total in enumerate(totals) if total != n_units or top[i] != now[i]]
     if wrong:
         units[wrong] = _by_remainders(shares[wrong], np.array(top)[wrong], n_units)
-    released: Rows = units / n_units
-    return released
+    units /= n_units
+    return units
 
 
 def _by_remainders(shares: Rows, top: NDArray[np.intp], n_units: int) -> Rows:
     units = np.floor(shares)
     left = np.rint(n_units - units.sum(axis=1)).astype(np.intp)
-    each = np.arange(len(shares))
-    ahead = (units == units[each, top][:, None]) & (np.arange(shares.shape[1]) < top[:, None])
-    remainders = shares - units - ahead  # those ahead come below every other
-    remainders[each, top] += ahead.any(axis=1)
+    remainders = shares - units
+    behind = np.flatnonzero(top_labels(units) != top)
+    if len(behind):
+        label = top[behind, None]
+        ahead = units[behind] == np.take_along_axis(units[behind], label, axis=1)
+        ahead &= np.arange(shares.shape[1]) < label
+        remainders[behind] -= ahead  # those ahead come below every other
+        remainders[behind, top[behind]] += 1.0
     units += largest(remainders, left)
     now = top_labels(units)
     tied = np.flatnonzero(now != top)
