@@ -141,7 +141,8 @@ def find_outputs(arrays: dict[str, NDArray[np.float64]], n_queries: int, name: s
     """The outputs that hold probabilities, among an answer's floating-point arrays.
 
     Args:
-        arrays: the floating-point outputs by name, in any shape whose last axis is the class.
+        arrays: the floating-point outputs by name, in any shape whose last axis is the class; rows are
+            scaled to sum 1 in place.
         n_queries: rows of the request.
         name: the output that the owner named in `[target] scores`; "" takes every output whose rows are
             non-negative and sum to 1.
@@ -178,7 +179,8 @@ def _likely_output(array: NDArray[np.float64], n_queries: int) -> Output | None:
     if error > SUM_TOLERANCE:
         return None
     if error > SUM_EXACT:
-        rows = rows / rows.sum(axis=1, keepdims=True)
+        sums = rows.sum(axis=1, keepdims=True)
+        rows = np.divide(rows, sums, out=rows if rows.flags.writeable else None)
     return Output(array, rows, n_queries, is_binary=False)
 
 
