@@ -39,11 +39,13 @@ class Price(NamedTuple):
 
     Attributes:
         usd_per_query: dollars a row.
-        usd_per_token: dollars a token of a text, in and out; tokens are words and marks, four bytes of text each.
+        usd_per_token_in: dollars a token of a query; four bytes count as one.
+        usd_per_token_out: dollars a token of an answer; each of its numbers counts as one.
     """
 
     usd_per_query: float = 0.0
-    usd_per_token: float = 0.0
+    usd_per_token_in: float = 0.0
+    usd_per_token_out: float = 0.0
 
 
 class Meter:
@@ -57,12 +59,13 @@ class Meter:
         queries: rows that were asked.
         calls: batches that were asked.
         bytes: of the rows that were asked, as numbers of 64 bits or as UTF-8.
+        numbers: that were answered.
         repeats: rows that had been asked before, to the bit.
     """
 
     def __init__(self, budget: int, price: Price = Price()) -> None:  # noqa: B008 (a constant)
         self.budget = budget
-        self.queries = self.calls = self.bytes = self.repeats = 0
+        self.queries = self.calls = self.bytes = self.numbers = self.repeats = 0
         self._price = price
         self._seen: set[bytes] = set()
 
@@ -74,7 +77,9 @@ class Meter:
     @property
     def usd(self) -> float:
         """Dollars that were spent."""
-        return self.queries * self._price.usd_per_query + self.bytes / BYTES_PER_TOKEN * self._price.usd_per_token
+        price = self._price
+        return (self.queries * price.usd_per_query + self.bytes / BYTES_PER_TOKEN * price.usd_per_token_in
+                + self.numbers * price.usd_per_token_out)
 
     def admit(self, rows: Sequence[bytes]) -> None:
         """Count a batch, each row as bytes.

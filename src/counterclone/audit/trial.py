@@ -16,7 +16,7 @@ from counterclone.audit.regions import Regions
 from counterclone.audit.subject import Subject
 from counterclone.audit.surfaces import Surface
 from counterclone.budgets import Meter, Price
-from counterclone.driver import Recording, drive
+from counterclone.driver import drive
 from counterclone.fidelity import agreement, balanced_agreement, divergence
 from counterclone.plugins import Spec
 from counterclone.protocols import Attack, Prior, Surrogate, Target
@@ -95,8 +95,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return plugins.kind_of(self.attack)
 
 
-async def run(plan: Plan, subject: Subject, *, price: Price, noise: Prf, recording: Recording | None = None,
-              progress: Callable[[Meter], None] = lambda meter: None) -> Trial | None:
+async def run(plan: Plan, subject: Subject, *, price: Price, noise: Prf,
+              trace: Callable[[Inputs, Reply], None] = lambda inputs, reply: None) -> Trial | None:
     """Attack the subject once, and measure what was built.
 
     Args:
@@ -104,8 +104,7 @@ async def run(plan: Plan, subject: Subject, *, price: Price, noise: Prf, recordi
         subject: the model.
         price: of a query.
         noise: the PRF of the policies' noise.
-        recording: answers of an interrupted run.
-        progress: called after each batch.
+        trace: called with each batch and its reply.
 
     Returns:
         The figures; None where the attack built nothing with this budget.
@@ -115,12 +114,13 @@ async def run(plan: Plan, subject: Subject, *, price: Price, noise: Prf, recordi
     """
     started = time.monotonic()
     meter = Meter(plan.budget, price)
-    watched = Watched(plan.surface.before(subject.target, noise), Regions(subject.evaluate))
+    shown = plan.surface.before(subject.target, noise, lower=subject.lower, upper=subject.upper)
+    watched = Watched(shown, Regions(subject.evaluate), trace)
     attack = cast(Attack, plan.attack)
     prior = Prior(budget=plan.budget, pool=subject.pool, classes=subject.classes, lower=subject.lower,
                   upper=subject.upper, is_open=plan.surface.is_open, shows=plan.surface.shows)
     asking = attack.run(prior, generator(plan.seed, "attack", plan.kind))
-    surrogate = await drive(asking, watched, meter, recording=recording, progress=progress)
+    surrogate = await drive(asking, watched, meter)
     if surrogate is None:
         return None
     seconds = time.monotonic() - started
@@ -129,20 +129,28 @@ async def run(plan: Plan, subject: Subject, *, price: Price, noise: Prf, recordi
 
 
 class Watched:
-    """A target whose queries are seen on their way: which regions they touch.
+    """A target whose queries are seen on their way: which regions they touch, and what was answered.
+
+    Args:
+        target: answers.
+        regions: of the deployment's inputs.
+        trace: called with each batch and its reply.
 
     Attributes:
-        regions: of the deployment's inputs.
+        regions: those that were touched among them.
     """
 
-    def __init__(self, target: Target, regions: Regions) -> None:
+    def __init__(self, target: Target, regions: Regions, trace: Callable[[Inputs, Reply], None]) -> None:
         self._target = target
         self.regions = regions
+        self._trace = trace
 
     async def query(self, inputs: Inputs) -> Reply:
         """The target's answers."""
         self.regions.touch(inputs)
-        return await self._target.query(inputs)
+        reply = await self._target.query(inputs)
+        self._trace(inputs, reply)
+        return reply
 
 
 def _measured(plan: Plan, subject: Subject, surrogate: Surrogate, meter: Meter, *, coverage: float,

@@ -46,7 +46,7 @@ class Local:
             TargetError: it raised, or what it returned isn't what was promised.
             TargetSlow: it took too long; it can't be asked again.
         """
-        values = self._values(self._call(self._predict, inputs), len(inputs))
+        values = _numbers(self._call(self._predict, inputs), len(inputs))
         ids = None if self._ids is None else _whole(self._call(self._ids, inputs), len(inputs))
         if self._returns == "logits":
             return Reply(softmax(values), values, ids)
@@ -72,22 +72,6 @@ class Local:
                               "queries") from error
         return result
 
-    def _values(self, result: Any, n_queries: int) -> NDArray[np.float64]:
-        try:
-            values = np.asarray(result, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise TargetError(f"the target returned a {type(result).__name__}; expected an array of shape "
-                              f"({n_queries}, classes)") from None
-        if values.ndim == 1 and n_queries != 1:
-            raise TargetError(f"the target returned shape {values.shape}, which are labels or one class's scores; "
-                              f"expected ({n_queries}, classes), one-hot rows where it has labels only")
-        if values.ndim != 2 or len(values) != n_queries or values.shape[1] < 2:
-            raise TargetError(f"the target returned shape {values.shape} for {n_queries} queries; expected "
-                              f"({n_queries}, classes)")
-        if not np.isfinite(values).all():
-            raise TargetError("the target returned NaN or infinity; expected finite numbers")
-        return values
-
 
 def softmax(logits: NDArray[np.float64]) -> Rows:
     """Probabilities of logits: (rows, classes)."""
@@ -96,10 +80,37 @@ def softmax(logits: NDArray[np.float64]) -> Rows:
     return rows
 
 
+def _numbers(result: Any, n_queries: int) -> NDArray[np.float64]:
+    """What a model returned as finite numbers, (queries, classes).
+
+    Raises:
+        TargetError: it is something else.
+    """
+    expected = f"expected ({n_queries}, classes)"
+    try:
+        values = np.asarray(result, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TargetError(f"the target returned a {type(result).__name__} that is no array of numbers; "
+                          f"{expected}") from None
+    if values.ndim == 1 and len(values) == n_queries:
+        raise TargetError(f"the target returned shape {values.shape}, which are labels or one class's scores; "
+                          f"{expected}, one-hot rows where it has labels only")
+    if values.ndim != 2 or len(values) != n_queries or values.shape[1] < 2:
+        raise TargetError(f"the target returned shape {values.shape} for {n_queries} queries; {expected}")
+    if not np.isfinite(values).all():
+        raise TargetError("the target returned NaN or infinity; expected finite numbers")
+    return values
+
+
 def _probabilities(values: NDArray[np.float64]) -> Rows:
-    if (values < 0.0).any() or (np.abs(values.sum(axis=1) - 1.0) > NAMED_TOLERANCE).any():
-        raise TargetError("the target returned rows that aren't probabilities (non-negative, sum 1); say so where "
+    if (values < 0.0).any():
+        raise TargetError("the target returned negative numbers; expected rows of probabilities; say so where "
                           "they are logits")
+    sums = values.sum(axis=1)
+    if (np.abs(sums - 1.0) > NAMED_TOLERANCE).any():
+        worst = sums[np.abs(sums - 1.0).argmax()]
+        raise TargetError(f"the target returned a row that sums to {worst:.4g}; expected rows of probabilities, "
+                          "which sum to 1; normalise them, or say so where they are logits")
     return values
 
 
