@@ -1,4 +1,4 @@
-"""The model of the demo: scikit-learn's handwritten digits, three disjoint parts of the data."""
+"""The model of the act `guard`: scikit-learn's handwritten digits, three disjoint parts of the data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from counterclone.queries import Features
 from counterclone.randomness import generator
 
+ROUTE = "/v1/models/digits:predict"
 N_CLASSES = 10
 TRAINED_ON, POOLED = 900, 447
 

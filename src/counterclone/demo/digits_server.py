@@ -1,17 +1,14 @@
-"""The demo's model behind FastAPI, bare or guarded: `python -m counterclone.demo.server FD SEED [CONFIG]`."""
+"""The digits behind FastAPI, bare or guarded: `python -m counterclone.demo.digits_server FD SEED [CONFIG]`."""
 
 from __future__ import annotations
 
-import socket
 import sys
 
-import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
 from counterclone import Guard
-from counterclone.demo import digits
-from counterclone.demo.serving import ROUTE
+from counterclone.demo import digits, serving
 
 
 class Request(BaseModel):
@@ -31,7 +28,7 @@ def app(seed: int, config: str | None) -> FastAPI:
     model = digits.train(digits.load(seed).training, seed)
     api = FastAPI()
 
-    @api.post(ROUTE)
+    @api.post(digits.ROUTE)
     def predict(request: Request) -> Response:
         return Response(predictions=model.predict_proba(request.instances).tolist())
 
@@ -42,9 +39,7 @@ def app(seed: int, config: str | None) -> FastAPI:
 
 def main(descriptor: str, seed: str, config: str | None = None) -> None:
     """Serve on a socket that the parent process listens on."""
-    # By descriptor, uvicorn would take the socket for a Unix one and leave Nagle's delay on.
-    listener = socket.socket(fileno=int(descriptor))
-    uvicorn.Server(uvicorn.Config(app(int(seed), config), log_level="warning")).run(sockets=[listener])
+    serving.serve(app(int(seed), config), int(descriptor))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,29 @@
-"""The demo's server as a process of its own."""
+"""The demo's servers as processes of their own."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from counterclone.errors import CountercloneError
+from counterclone.guard import asgi
 
-ROUTE = "/v1/models/digits:predict"
 START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+ANY_PORT = "127.0.0.1:0"
 
 
 @contextlib.contextmanager
-def serving(seed: int, config: Path | None = None) -> Iterator[str]:
-    """Run the model's server, bare or guarded, and give its address; it is stopped at the end.
-
-    The guard's secret is the seed's, so that a run can be repeated; a real one must not be.
+def serving(module: str, *arguments: str, seed: int) -> Iterator[str]:
+    """Run a model's server, `python -m MODULE FD ARGUMENTS`, and give its address; it is stopped at the end.
 
     Raises:
         CountercloneError: it doesn't answer within a minute.
@@ -30,20 +32,60 @@ def serving(seed: int, config: Path | None = None) -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         listener.set_inheritable(True)
-        arguments = [str(listener.fileno()), str(seed), *([str(config)] if config else [])]
-        process = subprocess.Popen(  # noqa: S603 (ourselves)
-            [sys.executable, "-m", "counterclone.demo.server", *arguments], pass_fds=[listener.fileno()],
-            env={**os.environ, "COUNTERCLONE_SECRET": f"demo {seed}"})
+        descriptor = listener.fileno()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    try:
-        _wait(address, process)
+        process = _start([module, str(descriptor), *arguments], {}, seed, pass_fds=[descriptor])
+    with _stopping(process):
+        _wait(address, process, module)
         yield address
+
+
+@contextlib.contextmanager
+def guarding(target: str, config: Path, *, seed: int) -> Iterator[str]:
+    """Run the gateway before a server, `counterclone guard`, and give its address; it is stopped at the end.
+
+    Raises:
+        CountercloneError: it doesn't start.
+    """
+    process = _start(["counterclone", "guard", "--config", str(config), "--listen", ANY_PORT, "--admin", ANY_PORT,
+                      "--json"], {"COUNTERCLONE_TARGET_URL": target}, seed, stdout=subprocess.PIPE)
+    with _stopping(process):
+        assert process.stdout is not None  # it was asked for; for the type checker
+        with process.stdout as output:
+            listening = output.readline()
+        if not listening:
+            raise _not_started("counterclone guard")
+        yield json.loads(listening)["listen"]
+
+
+def serve(app: asgi.App, descriptor: int) -> None:
+    """Serve an app on a socket that the parent process listens on."""
+    import uvicorn
+
+    # By descriptor, uvicorn would take the socket for a Unix one and leave Nagle's delay on.
+    listener = socket.socket(fileno=descriptor)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+def _start(module: Sequence[str], variables: Mapping[str, str], seed: int,
+           **options: Any) -> subprocess.Popen[bytes]:
+    """Python's `-m`; a guard's secret is the seed's, so that a run can be repeated; a real one must not be."""
+    ambient = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERCLONE_")}
+    return subprocess.Popen(  # noqa: S603 (ourselves)
+        [sys.executable, "-m", *module],
+        env={**ambient, "COUNTERCLONE_SECRET": f"demo {seed}", **variables}, **options)
+
+
+@contextlib.contextmanager
+def _stopping(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=STOP_SECONDS)
 
 
-def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
+def _wait(address: str, process: subprocess.Popen[bytes], module: str) -> None:
     import httpx
 
     deadline = time.monotonic() + START_SECONDS
@@ -52,5 +94,8 @@ def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
             httpx.get(address, timeout=1.0)
             return
         time.sleep(0.05)
-    raise CountercloneError(f"the demo's server at {address} didn't start; run `python -m "
-                            "counterclone.demo.server` by itself to see why")
+    raise _not_started(module)
+
+
+def _not_started(module: str) -> CountercloneError:
+    return CountercloneError(f"the demo's server `python -m {module}` didn't start; run it by itself to see why")
