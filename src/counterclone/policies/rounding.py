@@ -83,13 +83,12 @@ def _by_remainders(shares: Rows, top: NDArray[np.intp], n_units: int) -> Rows:
     units = np.floor(shares)
     left = np.rint(n_units - units.sum(axis=1)).astype(np.intp)
     remainders = shares - units
-    behind = np.flatnonzero(top_labels(units) != top)
-    if len(behind):
-        label = top[behind, None]
-        ahead = units[behind] == np.take_along_axis(units[behind], label, axis=1)
-        ahead &= np.arange(shares.shape[1]) < label
-        remainders[behind] -= ahead  # those ahead come below every other
-        remainders[behind, top[behind]] += 1.0
+    is_behind = top_labels(units) != top
+    if is_behind.any():
+        each = np.arange(len(units))
+        ahead = (units == units[each, top][:, None]) & (np.arange(units.shape[1]) < top[:, None])
+        remainders -= ahead  # those ahead come below every other
+        remainders[each, top] += is_behind
     units += largest(remainders, left)
     now = top_labels(units)
     tied = np.flatnonzero(now != top)
