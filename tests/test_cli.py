@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import json
 import re
@@ -298,19 +299,29 @@ def test_without_an_http_client_one_is_asked_for(monkeypatch: pytest.MonkeyPatch
         "counterclone: aiohttp isn't installed; `pip install 'counterclone[gateway]'`"]
 
 
+@contextlib.contextmanager
+def guarding() -> Iterator[str]:
+    """The gateway as a process, with the file of the folder."""
+    command = [sys.executable, "-m", "counterclone", "guard", "--json", "--listen", "127.0.0.1:0", "--admin",
+               "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as gateway:
+        try:
+            assert gateway.stdout is not None
+            yield json.loads(gateway.stdout.readline())["listen"]
+            gateway.terminate()
+            gateway.wait(timeout=30)
+        finally:
+            gateway.kill()
+
+
 def test_what_init_writes_guards_the_server(server: str) -> None:
     """The gateway with the file as it was written: two decimals leave, and nothing else was set."""
     run("init", f"{server}/v2/models/iris")
-    with subprocess.Popen(
-            [sys.executable, "-m", "counterclone", "guard", "--json", "--listen", "127.0.0.1:0", "--admin",
-             "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as gateway:
-        assert gateway.stdout is not None
-        listen = json.loads(gateway.stdout.readline())["listen"]
-        query = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}
-        with httpx.Client(base_url=listen, headers={"authorization": "Bearer me"}) as client:
-            answer = client.post("/v2/models/iris/infer", json=query)
-            refused = client.post("/v2/repository/models/iris/unload", json={})
-        gateway.terminate()
+    query = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}
+    with (guarding() as listen,
+          httpx.Client(base_url=listen, headers={"authorization": "Bearer me"}, timeout=30.0) as client):
+        answer = client.post("/v2/models/iris/infer", json=query)
+        refused = client.post("/v2/repository/models/iris/unload", json={})
     assert answer.json()["outputs"][0]["data"] == [0.63, 0.25, 0.12]
     assert refused.status_code == 400
     assert len(json_output("watch")["accounts"]) == 1
