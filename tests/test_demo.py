@@ -1,52 +1,106 @@
 from __future__ import annotations
 
+import functools
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from counterclone import demo
+from counterclone import cli, demo
+from counterclone.demo import Act, magika_act
+from counterclone.demo.magika_act import Sizes
 from counterclone.errors import ConfigError
 
-SURFACE = {"label_unchanged", "accuracy", "calibration_error", "bits_per_answer", "distinct_repeats", "latency_ms",
-           "copies"}
+FEW = Sizes(honest=30, pool=40, budgets=(10, 30))
 
 
-def test_the_demo_runs_and_shows_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(autouse=True)
+def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The acts are the demo's own; `magika` asks about fewer files."""
+    run = functools.partial(magika_act.run, sizes=FEW)
+    monkeypatch.setitem(demo.ACTS, "magika", Act(run, magika_act.table))
+
+
+def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new folder" / "report.html"
     result = demo.run([], seed=0, report_path=path)
     found = msgspec.to_builtins(result)
     assert [*found] == ["seed", "seconds", "acts"]
-    assert (found["seed"], [*found["acts"]]) == (0, ["guard"])
-    act = found["acts"]["guard"]
-    assert {*act} == {"config_digest", "honest_queries", "bare", "guarded", "journal_queries", "journal_accounts",
-                      "heaviest_account_queries"}
-    bare, guarded = act["bare"], act["guarded"]
-    assert {*bare} == {*guarded} == SURFACE
-    assert guarded["label_unchanged"] == bare["label_unchanged"] == 1.0
-    assert guarded["accuracy"] == bare["accuracy"] > 0.9
-    assert guarded["bits_per_answer"] < bare["bits_per_answer"] / 10
-    assert guarded["distinct_repeats"] == bare["distinct_repeats"] == 1
-    assert guarded["calibration_error"] < 0.1
-    for one, other in zip(bare["copies"], guarded["copies"], strict=True):
-        assert one["queries"] == other["queries"]
-        assert other["fidelity"] < one["fidelity"]
-    assert act["journal_accounts"] == 21
-    assert act["journal_queries"] == act["honest_queries"] + act["heaviest_account_queries"]
-    assert found["seconds"] < 180.0
+    assert (found["seed"], [*found["acts"]]) == (0, ["guard", "magika"])
+    for act in found["acts"].values():
+        check_surfaces(act)
+    check_digits(found["acts"]["guard"])
+    check_filetypes(found["acts"]["magika"])
 
     output = io.StringIO()
     demo.show(result, output)
     page = path.read_text(encoding="utf-8")
-    for text in ("honest: label unchanged", "leak: bits an answer", "copier: agreement after 100 queries"):
+    for text in ("honest: label unchanged", "honest: accuracy", "honest: mean error of the score",
+                 "leak: bits an answer", "copier: agreement after 100 queries",
+                 "copier: agreement after 30 queries"):
         assert text in output.getvalue()
         assert text in page
     assert "Made by `counterclone demo --seed 0`" in page
-    assert capsys.readouterr().err.count("guard: ") == 3
+    progress = capsys.readouterr().err
+    assert progress.count("guard: ") == progress.count("magika: ") == 3
+
+
+def check_surfaces(act: dict[str, Any]) -> None:
+    bare, guarded, journal = act["bare"], act["guarded"], act["journal"]
+    assert [*bare] == [*guarded] == ["honest", "leak", "copies"]
+    assert guarded["honest"]["label_unchanged"] == bare["honest"]["label_unchanged"] == 1.0
+    assert min(bare["honest"]["latency_ms"], guarded["honest"]["latency_ms"]) > 0.0
+    assert guarded["leak"]["bits_per_answer"] < bare["leak"]["bits_per_answer"] / 10
+    assert guarded["leak"]["distinct_repeats"] == bare["leak"]["distinct_repeats"] == 1
+    assert [copy["queries"] for copy in bare["copies"]] == [copy["queries"] for copy in guarded["copies"]]
+    assert journal["accounts"] == 21
+    assert journal["queries"] == act["honest_queries"] + journal["heaviest_account_queries"]
+
+
+def check_digits(act: dict[str, Any]) -> None:
+    bare, guarded = act["bare"], act["guarded"]
+    assert guarded["honest"]["accuracy"] == bare["honest"]["accuracy"] > 0.9
+    assert guarded["honest"]["calibration_error"] < 0.1
+    for one, other in zip(bare["copies"], guarded["copies"], strict=True):
+        assert other["fidelity"] < one["fidelity"]
+
+
+def check_filetypes(act: dict[str, Any]) -> None:
+    bare, guarded = act["bare"], act["guarded"]
+    assert act["honest_queries"] == FEW.honest
+    assert act["label_kinds"] > 5
+    assert act["journal"]["heaviest_account_queries"] == FEW.pool + 20
+    assert bare["honest"]["tool_unchanged"] == 1.0
+    assert guarded["honest"]["tool_unchanged"] > 0.9
+    assert bare["honest"]["score_error"] == 0.0 < guarded["honest"]["score_error"] <= 0.01
+    assert bare["leak"]["bits_per_answer"] == 64 * 213
+    assert [copy["queries"] for copy in guarded["copies"]] == [*FEW.budgets]
+    assert bare["copies"][-1]["fidelity"] > act["majority"]
+
+
+def test_one_act_as_json_is_the_same_again_but_for_the_times(tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    acts = []
+    for _ in range(2):
+        done = CliRunner().invoke(cli.cli, ["demo", "--act", "magika", "--json", "--seed", "7"])
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert (found["seed"], [*found["acts"]]) == (7, ["magika"])
+        for surface in ("bare", "guarded"):
+            del found["acts"]["magika"][surface]["honest"]["latency_ms"]
+        acts.append(found["acts"])
+    assert acts[0] == acts[1]
+    assert (tmp_path / "demo" / "report.html").exists()
 
 
 def test_an_unknown_act_is_told_with_the_nearest_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no act 'gaurd' \(did you mean 'guard'\?\); expected one of guard"):
+    message = r"no act 'gaurd' \(did you mean 'guard'\?\); expected one of guard, magika"
+    with pytest.raises(ConfigError, match=message):
         demo.run(["gaurd"], seed=0, report_path=tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

@@ -18,7 +18,7 @@ def app() -> OipServer:
     session, of = types.session(), types.settings
 
     def run(inputs: dict[str, Array]) -> dict[str, Array]:
-        # Row by row: one-hot bytes make a batch's memory large, and it is no faster.
+        # Row by row: a batch is no faster, takes memory for its one-hot bytes, and moves scores by up to 0.005.
         rows = [session.run([OUTPUT], {INPUT: row[None]})[0] for row in inputs[INPUT]]
         return {OUTPUT: np.concatenate(rows)}
 
