@@ -15,6 +15,12 @@ from counterclone.budgets import Limit
 from counterclone.queries import Features, Inputs, Query
 from counterclone.randomness import Generator as RandomGenerator
 
+PROOF_PATH = "/.well-known/counterclone-audit"
+"""Where a host serves an audit's token, and so shows that who audits it controls it."""
+TOKEN_FILE = "counterclone.audit-token"
+"""Beside the configuration: the token of an audit that hasn't ended."""
+TOKEN_VARIABLE = "COUNTERCLONE_AUDIT_TOKEN"
+
 
 class Release(Protocol):
     """One answer on its way out, fed in pieces."""

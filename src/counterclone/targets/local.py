@@ -35,7 +35,7 @@ class Local:
         self._returns = returns
         self._ids = ids
         self._seconds = seconds
-        self._calls: queue.SimpleQueue[tuple[Predict, Inputs]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Predict, Inputs] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True, name="target").start()
 
@@ -52,9 +52,13 @@ class Local:
             return Reply(softmax(values), values, ids)
         return Reply(_probabilities(values), None, ids)
 
+    def close(self) -> None:
+        """End the thread, once a call that is under way has."""
+        self._calls.put(None)
+
     def _work(self) -> None:
-        while True:
-            function, inputs = self._calls.get()
+        while call := self._calls.get():
+            function, inputs = call
             try:
                 self._results.put((function(inputs), None))
             except Exception as error:

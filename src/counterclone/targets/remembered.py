@@ -36,9 +36,6 @@ class Remembered:
         target: answers what isn't known.
         path: where answers are kept; None keeps them in memory. A record that was cut short is dropped.
 
-    Attributes:
-        asked: rows that the target itself was asked.
-
     Raises:
         SourceError: the file isn't one of ours.
     """
@@ -47,7 +44,6 @@ class Remembered:
         self._target = target
         self._store = _Store(path)
         self._times: Counter[bytes] = Counter()
-        self.asked = 0
 
     def begin(self) -> None:
         """A new run starts: repeats are counted anew."""
@@ -65,7 +61,6 @@ class Remembered:
             numbers = unknown[start:start + ROWS_AT_ONCE]
             reply = await self._target.query(_picked(inputs, numbers))
             self._store.append([keys[number] for number in numbers], reply)
-            self.asked += len(numbers)
         return self._store.reply(keys)
 
     def _key(self, row: bytes) -> bytes:
