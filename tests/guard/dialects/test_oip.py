@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -183,10 +184,26 @@ def test_what_has_no_rows_is_refused(body: bytes) -> None:
     b'{"inputs": [%s], "outputs": [{"name": "s", "parameters": {"classification": 9}}], "outputs": %s}',
     b'{"inputs": [%s], "outputs": [{"name": "s", "parameters": {"classification": 9}, "parameters": {"a": %s}}]}',
     b'{"inputs": [%s], "outputs": [{"parameters": {"a": 1, "\\u0061": %s}}]}',
+    b'{"inputs": [%s], "id": "1", "id": %s}', b'{"inputs": [%s], "parameters": {"": 1, "": %s}}',
 ])
 def test_what_stands_twice_is_refused_since_servers_differ_in_which_they_read(body: bytes) -> None:
     with pytest.raises(UnknownFormat, match="stands twice"):
         OIP.read_query(Body(body % (orjson.dumps(X), b"1")), "m")
+
+
+@pytest.mark.parametrize("names", [b"{}", b'{"gr\\u00f6\\u00dfe": 1}', b'{"a\\"b" : 1 , "a": 2}',
+                                   '{"größe": 1}'.encode(), b'{"a": [{"b": 1}, {"b": 2}], "b": {"a": [[1], []]}}'])
+def test_names_that_stand_once_are_fine_however_they_are_written(names: bytes) -> None:
+    body = b'{"inputs": [%s],\n "parameters" : %s, "id": "a \\" b"}' % (orjson.dumps(X), names)
+    assert OIP.read_query(Body(body), "m").n_rows == 2
+
+
+@pytest.mark.parametrize("name", [b"parameters", b"\\u0070arameters"])
+@pytest.mark.parametrize("depth", range(850, 1100, 25))
+def test_a_nest_is_read_or_refused(depth: int, name: bytes) -> None:
+    body = b'{"inputs": [%s], "%s": %s}' % (orjson.dumps(X), name, b"[" * depth + b"]" * depth)
+    with contextlib.suppress(UnknownFormat):
+        assert OIP.read_query(Body(body), "m").n_rows == 2
 
 
 def test_inputs_of_one_name_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -86,17 +87,23 @@ def has_twins(body: Buffer, depth: int = 4) -> bool:
     Args:
         body: valid JSON.
         depth: how deep to look, lists of objects included; lists of lists are data.
+
+    Raises:
+        UnknownFormat: nested too deep to tell.
     """
-    return _has_twins(memoryview(msgspec.json.format(body, indent=-1)), depth)
+    try:
+        return _has_twins(memoryview(msgspec.json.format(body, indent=-1)), depth)
+    except RecursionError:
+        raise UnknownFormat("the body is nested too deep; send a flatter one") from None
 
 
 def _has_twins(compact: memoryview, depth: int) -> bool:
     values: Iterable[msgspec.Raw]
     if compact[0] == ord("{"):
         members = _fields.decode(compact)
-        # The text of an object is as long as its members are together, but for those that came to nothing.
-        if members and len(compact) != 1 + sum(len(name.encode()) + 4 + len(memoryview(value))
-                                               for name, value in members.items()):
+        # An object's text is as long as its members are together, but for names that are escaped or come twice.
+        length = 1 + sum(len(name.encode()) + 4 + len(memoryview(value)) for name, value in members.items())
+        if members and length != len(compact) and _n_members(compact) > len(members):
             return True
         values = members.values()
     elif bytes(compact[:2]) == b"[{":
@@ -104,6 +111,10 @@ def _has_twins(compact: memoryview, depth: int) -> bool:
     else:
         return False
     return depth > 1 and any(_has_twins(memoryview(value), depth - 1) for value in values)
+
+
+def _n_members(compact: memoryview) -> int:
+    return len(json.loads(bytes(compact), object_pairs_hook=list))
 
 
 def holds_floats(value: Any) -> bool:
