@@ -166,7 +166,7 @@ def _digits(evidence: Evidence) -> Iterator[Finding]:
         digits = "all the digits it has" if shown.decimals is None else f"{shown.decimals} decimals"
         yield Finding(
             id="precise-scores", severity="medium", text=f"Probabilities are shown with {digits}.",
-            remedy="Two decimals serve nearly every user: [[guard.policy]] kind = \"rounding\", decimals = 2. It "
+            remedy="Show as few as your users need: [[guard.policy]] kind = \"rounding\", decimals = 2. Rounding "
                    "makes equations dearer by a factor, not impossible.")
     for part, name in (("logits", "logits"), ("ids", "leaf or node ids")):
         if part in shown.shows:
@@ -260,7 +260,9 @@ def _dearer(evidence: Evidence) -> str:
 def _share(usd: float, training_cost_usd: float) -> str:
     if not usd or not training_cost_usd:
         return ""
-    return f", {100 * usd / training_cost_usd:.2g} % of what training the model cost"
+    percent = 100 * usd / training_cost_usd
+    part = f"{percent:.2g}" if percent >= 0.01 else "less than 0.01"
+    return f", {part} % of what training the model cost"
 
 
 def cost(queries: float, usd: float) -> str:

@@ -1,4 +1,4 @@
-"""Results as terminal tables and HTML pages."""
+"""Tables and figures in the terminal and on HTML pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-HTML_TEMPLATE = "report.html"
+HTML_TEMPLATE = "page.html"
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -27,11 +27,27 @@ class Table(msgspec.Struct, frozen=True):
         heads: column heads, the first one for the rows' names.
         rows: cells as text.
         notes: sentences under the table; the last ones say what it can't show.
+        is_prose: whether the cells are sentences rather than figures.
     """
 
     caption: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    is_prose: bool = False
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One drawing.
+
+    Attributes:
+        caption: what it shows.
+        svg: an `svg` element, which is put on a page as it is.
+        notes: sentences under it.
+    """
+
+    caption: str
+    svg: str
     notes: tuple[str, ...] = ()
 
 
@@ -40,7 +56,7 @@ def print_table(table: Table, file: TextIO) -> None:
     console = Console(file=file, highlight=False, width=None if file.isatty() else 110)
     drawn = RichTable(title=_text(table.caption), title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     for number, head in enumerate(table.heads):
-        drawn.add_column(_text(head), justify="left" if number == 0 else "right")
+        drawn.add_column(_text(head), justify="left" if table.is_prose or number == 0 else "right")
     for row in table.rows:
         drawn.add_row(*map(_text, row))
     console.print(drawn)
@@ -49,19 +65,19 @@ def print_table(table: Table, file: TextIO) -> None:
     console.print()
 
 
-def write_html(path: Path, title: str, lead: str, tables: Sequence[Table]) -> None:
-    """Write tables as one self-contained page; every text is escaped.
+def write_html(path: Path, title: str, lead: str, parts: Sequence[Table | Figure]) -> None:
+    """Write results as one self-contained page; every text is escaped.
 
     Args:
         path: the file; its folder is made.
         title: of the page.
         lead: a sentence under the title: seed, digest, date, command.
-        tables: the results.
+        parts: the results, in order.
     """
-    page = Template(resources.files("counterclone").joinpath(HTML_TEMPLATE).read_text(encoding="utf-8"))
+    page = Template(resources.files("counterclone.report").joinpath(HTML_TEMPLATE).read_text(encoding="utf-8"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page.substitute(title=html.escape(title), lead=html.escape(lead),
-                                    body="\n".join(map(_section, tables))), encoding="utf-8")
+                                    body="\n".join(map(_section, parts))), encoding="utf-8")
 
 
 def _text(text: str) -> Text:
@@ -69,12 +85,18 @@ def _text(text: str) -> Text:
     return Text("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
 
 
-def _section(table: Table) -> str:
+def _section(part: Table | Figure) -> str:
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in part.notes)
+    drawn = _table(part) if isinstance(part, Table) else part.svg
+    caption = html.escape(part.caption)
+    return f'<section><h2>{caption}</h2><div class="wide">{drawn}</div><ul>{notes}</ul></section>'
+
+
+def _table(table: Table) -> str:
     heads = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in table.heads)
     rows = "\n".join(
         f'<tr><th scope="row">{html.escape(row[0])}</th>'
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
         for row in table.rows)
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-    return (f'<section><h2>{html.escape(table.caption)}</h2><div class="wide"><table>'
-            f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div><ul>{notes}</ul></section>")
+    kind = ' class="prose"' if table.is_prose else ""
+    return f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"

@@ -1,0 +1,110 @@
+"""Fidelity curves as SVG, drawn by matplotlib."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from counterclone.audit.curve import Point
+from counterclone.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, LINE = "#010203", "#040506"
+"""Colours that become the page's own, which change with the reader's theme."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
+"""Told apart by those who see fewer colours, too (Okabe and Ito 2008), the last for lack of an eighth."""
+MARKERS, STYLES = "osD^vPX", ("-", "--", ":")
+ROOM = 0.05
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none", "font.size": 9.5, "text.color": INK, "axes.edgecolor": LINE, "axes.labelcolor": INK,
+    "xtick.color": INK, "ytick.color": INK, "grid.color": LINE, "axes.spines.top": False,
+    "axes.spines.right": False, "figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False}
+
+
+def curves(points: Sequence[Point], control: float, name: str) -> str:
+    """The curve of each attack on one surface, as an `svg` element.
+
+    Args:
+        points: of one surface.
+        control: the fidelity of what needs no answers.
+        name: of the surface.
+
+    Raises:
+        ConfigError: matplotlib isn't installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
+    except ImportError:
+        raise ConfigError("matplotlib isn't installed; `pip install 'counterclone[audit]'`") from None
+
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(8.6, 4.0), layout="constrained")
+        axes = figure.add_subplot()
+        for number, (attack, line) in enumerate(_lines(points).items()):
+            fidelity = [point.fidelity for point in line]
+            spread = [[max(point.fidelity - point.low, 0.0) for point in line],
+                      [max(point.high - point.fidelity, 0.0) for point in line]]
+            axes.errorbar(
+                [point.queries for point in line], fidelity, spread, label=attack, linewidth=1.6, markersize=4.5,
+                elinewidth=0.9, capsize=2.0, color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)], linestyle=STYLES[number // len(COLOURS) % len(STYLES)])
+        axes.axhline(control, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
+        axes.annotate("without any answer", (0.0, control), (4, 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", fontsize=8.5)
+        axes.set_xscale("log")
+        axes.set_ylim(max(min([control, *(point.low for point in points)]) - ROOM, 0.0), 1.0 + ROOM / 5)
+        axes.set_xticks(sorted({point.budget for point in points}))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_xlabel("queries")
+        axes.set_ylabel("agreement with the target")
+        axes.grid(visible=True, linewidth=0.5)
+        figure.legend(loc="outside right upper")
+        _dollars(axes, points)
+        file = io.StringIO()
+        FigureCanvasSVG(figure)
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return _inlined(file.getvalue(), f"Agreement with the target against queries, surface {name}")
+
+
+def _lines(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """The points of each attack, those that got furthest first."""
+    lines: defaultdict[str, list[Point]] = defaultdict(list)
+    for point in points:
+        lines[point.attack].append(point)
+    return dict(sorted(lines.items(), key=lambda line: -max(point.fidelity for point in line[1])))
+
+
+def _dollars(axes: Axes, points: Sequence[Point]) -> None:
+    """A second axis above, where a query has a price of its own."""
+    prices = {round(point.usd / point.queries, 12) for point in points}
+    if len(prices) != 1 or not (price := prices.pop()):
+        return
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
+
+    there_and_back: Any = (lambda queries: queries * price, lambda usd: usd / price)
+    above = axes.secondary_xaxis("top", functions=there_and_back)
+    above.set_xlabel("dollars")
+    above.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    above.xaxis.set_minor_locator(NullLocator())
+
+
+def _inlined(document: str, label: str) -> str:
+    """An SVG document as an element of a page."""
+    element = document[document.index("<svg"):]
+    element = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", element, flags=re.DOTALL)
+    head, _, rest = element.partition(">")
+    view = re.search(r'viewBox="[^"]*"', head)
+    assert view is not None  # matplotlib writes one
+    element = f'<svg {view[0]} role="img" aria-label="{html.escape(label)}">{rest}'
+    return element.replace("xlink:href", "href").replace(INK, "currentColor").replace(LINE, "var(--line)").strip()
