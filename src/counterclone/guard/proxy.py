@@ -48,6 +48,8 @@ _OURS = _HOP_BY_HOP | {b"host", b"expect", b"forwarded", b"x-forwarded-for", b"x
                        b"x-forwarded-proto", b"x-real-ip", b"x-http-method", b"x-http-method-override",
                        b"x-method-override", b"x-original-url", b"x-rewrite-url"}
 """Request headers that the gateway writes itself, or has dealt with, or that would make it another request."""
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_IN_CHUNKS = (b"transfer-encoding", b"chunked")
 _NO_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -249,10 +251,13 @@ class Watch:
 
     def start(self) -> None:
         """Begin, once the request's body is whole: until then, what is received belongs to that."""
+        if self._task is None:  # the target answered before it was
+            return
         self._timer = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
 
     def stop(self) -> None:
         """Look away: the request is over."""
+        self._task = None
         if self._timer is not None:
             self._timer.cancel()
         if self._watching is not None:
@@ -319,9 +324,9 @@ def _start(answer: ClientResponse, relative: Callable[[bytes], bytes]) -> asgi.M
             b" ".join([value for _, value in headers])):
         raise ValueError("a header with characters that headers can't have")
     dropped = _dropped(headers, _HOP_BY_HOP)
-    lengths = [value for name, value in headers if name == b"content-length"]
-    if lengths and (len(lengths) > 1 or not lengths[0].isdigit() or answer.headers.get("Transfer-Encoding")):
-        raise ValueError("a body of two lengths, or of none that is a number")
+    framing = [(name, value.lower()) for name, value in headers if name in _FRAMING]
+    if framing and (len(framing) > 1 or not (framing[0][1].isdigit() or framing[0] == _IN_CHUNKS)):
+        raise ValueError("a body of two lengths, or of none that HTTP has")
     if answer.status in BODILESS:
         dropped = dropped | {b"content-length"}
     kept = [header for header in headers if header[0] not in dropped]
