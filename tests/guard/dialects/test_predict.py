@@ -382,3 +382,18 @@ def test_logits_beside_the_probabilities_are_an_error(body: bytes) -> None:
 def test_errors_have_the_shape_that_clients_read() -> None:
     body = PREDICT.error(429, "rate_limit_exceeded", "wait")
     assert json.loads(body) == {"error": "wait", "code": "rate_limit_exceeded"}
+
+
+@pytest.mark.parametrize("body", [
+    b'{"instances": [[1]], "instances": [[2]]}', b'{"instances": [[1]], "inst\\u0061nces": [[2]]}',
+    b'{"inputs": {"a": [1], "a": [2]}}', b'{"instances": [{"a": 1, "b": 2, "a": 3}]}'])
+def test_a_name_that_stands_twice_is_refused_since_servers_differ_in_which_they_read(body: bytes) -> None:
+    with pytest.raises(UnknownFormat, match="stands twice"):
+        PREDICT.read_query(Body(body), "")
+
+
+def test_large_whole_numbers_stay_unsigned() -> None:
+    body = Body(b'{"inputs": {"a": [18446744073709549568], "b": [1]}}')
+    asked = PREDICT.read_query(body, "")
+    assert asked.features is not None
+    assert b"18446744073709549568" in PREDICT.write_query(body, asked.with_features(asked.features)).content

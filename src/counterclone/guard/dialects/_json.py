@@ -37,7 +37,8 @@ def load_query(body: Buffer) -> dict[str, Any]:
     """A request's JSON object.
 
     Raises:
-        UnknownFormat: not JSON, or not an object.
+        UnknownFormat: not JSON, not an object, or one with a name that stands twice in it: servers differ in which
+            of the two they read.
     """
     try:
         document = orjson.loads(body)
@@ -45,6 +46,9 @@ def load_query(body: Buffer) -> dict[str, Any]:
         raise UnknownFormat(f"the body is no JSON ({error}); send a JSON object") from None
     if not isinstance(document, dict):
         raise UnknownFormat("the body is no JSON object; send one, with the fields of the model's API")
+    if bytes(body).count(b'"') != 2 * len(document) and has_twins(body):  # else each name and no text but names
+        raise UnknownFormat("a name stands twice in one object of the request; send it once, since servers differ "
+                            "in which they read")
     return document
 
 
@@ -144,5 +148,5 @@ def like(array: NDArray[np.float64], original: NDArray[Any]) -> NDArray[Any]:
     if original.dtype.kind == "b" and ((shaped == 0.0) | (shaped == 1.0)).all():
         return shaped.astype(np.bool_)
     if original.dtype.kind in "iu" and (shaped == np.rint(shaped)).all():
-        return shaped.astype(np.int64)
+        return shaped.astype(original.dtype)
     return shaped

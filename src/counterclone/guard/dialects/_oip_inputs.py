@@ -48,9 +48,6 @@ def read(body: Body) -> tuple[dict[str, Any], list[Input]]:
     try:
         head, tail = _tensors.parted(body)
         document = _json.load_query(head)
-        if _json.has_twins(head):
-            raise UnknownFormat("a name stands twice in one object of the request; send it once, since servers "
-                                "differ in which they read")
         listed = document.get("inputs")
         if not isinstance(listed, list) or not listed or not all(isinstance(each, dict) for each in listed):
             raise UnknownFormat("the request has no `inputs`; send a list of tensors")
