@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from counterclone.answers import Rows, top_labels
+from counterclone.answers import FEW, Rows, top_labels
 from counterclone.policies.rounding import LEAST_EXPONENT, Rounding, apportioned
 from counterclone.testing import check_policy, example_rows, release
 
@@ -84,6 +84,18 @@ def test_only_a_label_that_would_be_tied_gets_a_second_unit(weights: Rows, decim
 def test_apportionments_by_hand(shares: list[float], units: list[int]) -> None:
     released = apportioned(np.array([shares]) / sum(shares), 10)
     np.testing.assert_array_equal(np.rint(10 * released[0]), units)
+
+
+TIED = st.tuples(st.integers(1, 4), st.integers(1, 12)).flatmap(
+    lambda shape: arrays.arrays(np.float64, shape, elements=st.sampled_from([-0.0, 0.0, 1.0, 2.0, 2.5, 3.0])))
+
+
+@given(WEIGHTS | TIED.filter(lambda weights: weights.sum(axis=1).all()), st.integers(1, 12))
+def test_few_numbers_are_rounded_as_many_are_to_the_bit(weights: Rows, decimals: int) -> None:
+    rows = weights / weights.sum(axis=1, keepdims=True)
+    assert rows.size <= FEW
+    many = apportioned(np.tile(rows, (FEW // rows.size + 1, 1)), 10**decimals)
+    assert apportioned(rows, 10**decimals).tobytes() == many[:len(rows)].tobytes()
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 6, 12])
