@@ -133,7 +133,8 @@ def test_a_family_is_listed_as_json() -> None:
                          ids=["near", "far"])
 def test_another_family_is_an_error(family: str, near: str) -> None:
     assert failure("list", family) == [
-        f"counterclone: there is no family '{family}'{near}; expected one of policies, rules, dialects"]
+        f"counterclone: there is no family '{family}'{near}; expected one of attacks, policies, rules, "
+        "dialects"]
 
 
 # check

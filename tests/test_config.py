@@ -23,6 +23,12 @@ task = "classifier"
 dialect = "oip"
 scores = "probabilities"
 epoch = "2025-11"
+api_key_env = "MY_API_KEY"
+authorized_by = "the owner"
+price_usd_per_1000_queries = 1.5
+price_usd_per_million_tokens_in = 3
+price_usd_per_million_tokens_out = 15
+training_cost_usd = 250_000
 
 [accounts]
 source = "jwt"
@@ -43,6 +49,7 @@ accounts = ["key:cc_live_7f3a12bc", "account:0123456789abcdef"]
 limit_queries_per_minute = 0
 limit_queries_per_day = 200_000
 limit_leaked_bits_per_day = 1_000
+limit_copy_share_per_day = 1
 policies = "none"
 
 [[accounts.class]]
@@ -54,6 +61,7 @@ policies = [{ kind = "labels" }, { kind = "rounding", significant_bits = 8 }]
 limit_queries_per_minute = 1
 limit_queries_per_day = 2
 limit_leaked_bits_per_day = 3
+limit_copy_share_per_day = 0.05
 limit_total_queries_per_minute = 4
 limit_total_queries_per_day = 5
 limit_body_bytes = 6
@@ -102,7 +110,9 @@ def test_an_empty_file_has_the_defaults() -> None:
     assert parse("") == Config()
     assert json.loads(msgspec.json.encode(Config())) == {
         "target": {"kind": "http", "url": "", "connect_seconds": 5.0, "answer_seconds": 60.0, "task": "classifier",
-                   "dialect": "auto", "scores": "", "epoch": "1"},
+                   "dialect": "auto", "scores": "", "epoch": "1", "api_key_env": "COUNTERCLONE_API_KEY",
+                   "authorized_by": "", "price_usd_per_1000_queries": 0.0, "price_usd_per_million_tokens_in": 0.0,
+                   "price_usd_per_million_tokens_out": 0.0, "training_cost_usd": 0.0},
         "accounts": {
             "source": "bearer", "header": "x-account", "trusted_proxies": ["127.0.0.0/8", "::1/128"],
             "api_keys": "open", "keys_file": "counterclone.keys.json", "open_keys_max": 100_000,
@@ -111,6 +121,7 @@ def test_an_empty_file_has_the_defaults() -> None:
         "guard": {
             "listen": "127.0.0.1:8000", "admin": "127.0.0.1:8001", "request_seconds": 30.0,
             "limit_queries_per_minute": 600, "limit_queries_per_day": 0, "limit_leaked_bits_per_day": 0,
+            "limit_copy_share_per_day": 0.0,
             "limit_total_queries_per_minute": 0, "limit_total_queries_per_day": 0,
             "limit_body_bytes": 10_000_000, "limit_answer_bytes": 50_000_000, "limit_in_flight": 1000,
             "workers": 1, "enforce": True, "on_error": "block",
@@ -127,20 +138,23 @@ def test_a_class_has_the_guards_policies_and_limits() -> None:
 
 def test_every_key_is_read() -> None:
     read = parse(EVERYTHING)
-    assert read.target == Target(dialect="oip", scores="probabilities", epoch="2025-11")
+    assert read.target == Target(
+        dialect="oip", scores="probabilities", epoch="2025-11", api_key_env="MY_API_KEY", authorized_by="the owner",
+        price_usd_per_1000_queries=1.5, price_usd_per_million_tokens_in=3.0, price_usd_per_million_tokens_out=15.0,
+        training_cost_usd=250_000.0)
     assert read.accounts == Accounts(
         source="jwt", header="x-user", trusted_proxies=("10.0.0.0/8",), api_keys="listed",
         keys_file="keys.json", open_keys_max=5, jwt_key_env="MY_KEY", jwt_algorithms=("RS256", "PS256"),
         jwt_claim="client_id", jwt_audience="api", secret_env="MY_SECRET", class_=(
             AccountClass(name="evaluators", accounts=("key:cc_live_7f3a12bc", "account:0123456789abcdef"),
                          limit_queries_per_minute=0, limit_queries_per_day=200_000,
-                         limit_leaked_bits_per_day=1_000, policies="none"),
+                         limit_leaked_bits_per_day=1_000, limit_copy_share_per_day=1.0, policies="none"),
             AccountClass(name="partners", accounts=("client_id:partner",), policies=(
                 {"kind": "labels"}, {"kind": "rounding", "significant_bits": 8}))))
     assert read.guard == Guard(
         limit_queries_per_minute=1, limit_queries_per_day=2, limit_leaked_bits_per_day=3,
-        limit_total_queries_per_minute=4, limit_total_queries_per_day=5, limit_body_bytes=6,
-        limit_answer_bytes=8, limit_in_flight=9, workers=7,
+        limit_copy_share_per_day=0.05, limit_total_queries_per_minute=4, limit_total_queries_per_day=5,
+        limit_body_bytes=6, limit_answer_bytes=8, limit_in_flight=9, workers=7,
         enforce=False, on_error="pass", unknown="pass", paths=("/v2/*",),
         rule=({"kind": "range", "low": 0.0, "high": (1.0, 2.5), "mode": "refuse"},),
         policy=({"kind": "noise", "scale": 1.0, "keep_order": 1}, {"kind": "rounding", "decimals": 2}))
@@ -291,7 +305,9 @@ def test_a_secret_may_be_in_any_variable() -> None:
 
 ONE_CHANGED: dict[str, dict[str, Any]] = {
     "target": {"kind": "local", "url": "http://x", "connect_seconds": 1.0, "answer_seconds": 2.0,
-               "dialect": "predict", "scores": "p", "epoch": "2"},
+               "dialect": "predict", "scores": "p", "epoch": "2", "api_key_env": "A", "authorized_by": "o",
+               "price_usd_per_1000_queries": 1.0, "price_usd_per_million_tokens_in": 2.0,
+               "price_usd_per_million_tokens_out": 3.0, "training_cost_usd": 4.0},
     "accounts": {
         "source": "jwt", "header": "x-user", "trusted_proxies": [], "api_keys": "listed", "keys_file": "k",
         "open_keys_max": 5, "jwt_key_env": "K", "jwt_algorithms": ["RS256"], "jwt_claim": "c",
@@ -299,6 +315,7 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
     "guard": {
         "listen": "0.0.0.0:1", "admin": "[::1]:2", "request_seconds": 1.0,
         "limit_queries_per_minute": 1, "limit_queries_per_day": 2, "limit_leaked_bits_per_day": 3,
+        "limit_copy_share_per_day": 0.5,
         "limit_total_queries_per_minute": 4, "limit_total_queries_per_day": 5, "limit_body_bytes": 6,
         "limit_answer_bytes": 8, "limit_in_flight": 9,
         "workers": 7, "enforce": False, "on_error": "pass", "unknown": "pass", "paths": ["/a"],

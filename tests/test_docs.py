@@ -121,14 +121,14 @@ def test_every_verb_is_described_with_its_options(verb: str, command: click.Comm
     heading = next(line for line in PAGES["cli"].splitlines() if re.match(rf"## `{verb}[` ]", line))
     text = part("cli", heading)
     own = {option for parameter in command.params for option in parameter.opts if option.startswith("--")} - COMMON
-    assert own == set(re.findall(r"^\| `(--\w+)", text, re.MULTILINE))
+    assert own == set(re.findall(r"^\| `(--[\w-]+)", text, re.MULTILINE))
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
             assert (parameter.name or "").upper() in heading
 
 
 def test_the_common_options_are_described() -> None:
-    assert set(re.findall(r"^\| `(--\w+)", PAGES["cli"].partition("\n## ")[0], re.MULTILINE)) == COMMON
+    assert set(re.findall(r"^\| `(--[\w-]+)", PAGES["cli"].partition("\n## ")[0], re.MULTILINE)) == COMMON
 
 
 def test_no_other_verb_is_described() -> None:

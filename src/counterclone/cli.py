@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from counterclone import config, plugins
-from counterclone.errors import ConfigError, CountercloneError, SourceError, TargetUnreachable
+from counterclone.errors import ConfigError, CountercloneError, SourceError, TargetSlow, TargetUnreachable
 
 EXIT_FINDING = 1
 EXIT_USAGE = 2
@@ -44,7 +44,8 @@ def common(command: Command) -> Command:
                 traceback.print_exc()
             for line in str(error).splitlines():
                 click.echo(f"counterclone: {line}", err=True)
-            sys.exit(EXIT_UNREACHABLE if isinstance(error, TargetUnreachable) else EXIT_USAGE)
+            is_unreachable = isinstance(error, TargetUnreachable | TargetSlow)
+            sys.exit(EXIT_UNREACHABLE if is_unreachable else EXIT_USAGE)
 
     return wrapped
 
@@ -70,6 +71,73 @@ def demo(acts: tuple[str, ...], report: Path, config_file: str | None, as_json: 
         return
     demonstration.show(result, sys.stdout)
     click.echo(f"Report: {report}")
+
+
+class Budgets(click.ParamType[tuple[int, ...]]):
+    """Numbers of queries, with commas between them."""
+
+    name = "n,n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers of `65,130,1000`."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip().replace("_", "") for part in value.split(",")]
+        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} isn't a list of numbers of queries such as 65,130,1000", param, ctx)
+        return tuple(map(int, parts))
+
+
+INPUTS = click.Path(path_type=Path)
+
+
+@cli.command()
+@click.option("--target", metavar="NAME", help="pkg.mod:function, or a URL [[target] url].")
+@click.option("--task", type=click.Choice(["classifier"]), default="classifier", show_default=True,
+              help="What the target does.")
+@click.option("--returns", type=click.Choice(["scores", "logits"]), default="scores", show_default=True,
+              help="What a callable returns.")
+@click.option("--pool", type=INPUTS, metavar="FILE",
+              help="Inputs that a copier may have: npy, csv, parquet, jsonl. Without: drawn evenly.")
+@click.option("--pool-kind", type=click.Choice(["own", "out-of-domain"]), default="own", show_default=True,
+              help="Whether they are like what users send.")
+@click.option("--eval", "evaluate", type=INPUTS, metavar="FILE",
+              help="Inputs that users send, to tell fidelity by. Without: a third of the pool.")
+@click.option("--label", metavar="COLUMN", help="The column of true labels in both files.")
+@click.option("--budgets", type=Budgets(), default=(), metavar="N,N",
+              help="Numbers of queries, such as 65,130,1000.")
+@click.option("--attack", "attacks", multiple=True, metavar="KIND",
+              help="Try this one (repeatable) [all that fit].")
+@click.option("--surface", "surfaces", multiple=True, metavar="NAME",
+              help="Compare what callers see with this surface (repeatable).")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trials of each.")
+@click.option("--report", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the queries as exchanges in JSON lines.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Keep answers there, and ask none twice after an interruption.")
+@click.option("--authorized-by", metavar="WHO", help="Who allows the audit [[target] authorized_by].")
+@click.option("--fail-under-usd", type=float, metavar="USD", help="Exit 1 where a 90 % copy costs less.")
+@click.option("--fail-over-fidelity", type=float, metavar="SHARE", help="Exit 1 where a copy agrees on more.")
+@common
+def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity: float | None, task: str,
+          config_file: str | None, as_json: bool, **options: Any) -> None:
+    """Copy your own model as others could, and tell what that costs."""
+    from counterclone.compose import audit as composed
+    from counterclone.report import audit as report
+
+    found = composed.audit(composed.Options(**options), config_file, lambda text: click.echo(text, err=True))
+    if page is not None:
+        report.write(page, found)
+    if as_json:
+        _print_json(found)
+    else:
+        report.show(found, sys.stdout)
+    failures = found.failures(under_usd=fail_under_usd, over_fidelity=fail_over_fidelity)
+    for failure in failures:
+        click.echo(f"counterclone: {failure}", err=True)
+    if failures:
+        sys.exit(EXIT_FINDING)
 
 
 @cli.command()
@@ -152,7 +220,7 @@ def guard(listen: str | None, admin: str | None, config_file: str | None, as_jso
 @click.argument("family")
 @common
 def list_(family: str, config_file: str | None, as_json: bool, seed: int) -> None:
-    """List the plug-ins of FAMILY: policies, rules or dialects."""
+    """List the plug-ins of FAMILY: attacks, policies, rules or dialects."""
     if family not in plugins.FAMILIES:
         names = list(plugins.FAMILIES)
         raise ConfigError(f"there is no family '{family}'{plugins.did_you_mean(family, names)}; expected one of "

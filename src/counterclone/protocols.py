@@ -17,9 +17,9 @@ from counterclone.randomness import Generator as RandomGenerator
 
 PROOF_PATH = "/.well-known/counterclone-audit"
 """Where a host serves an audit's token, and so shows that who audits it controls it."""
-TOKEN_FILE = "counterclone.audit-token"
+TOKEN_FILE = "counterclone.audit-token"  # noqa: S105 (a name)
 """Beside the configuration: the token of an audit that hasn't ended."""
-TOKEN_VARIABLE = "COUNTERCLONE_AUDIT_TOKEN"
+TOKEN_VARIABLE = "COUNTERCLONE_AUDIT_TOKEN"  # noqa: S105 (a name)
 
 
 class Release(Protocol):

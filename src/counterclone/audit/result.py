@@ -6,7 +6,7 @@ import msgspec
 
 from counterclone.audit.control import Control
 from counterclone.audit.curve import Point, Reach, points
-from counterclone.audit.findings import Finding, Shown
+from counterclone.audit.findings import COPY, Finding, Shown, dollars
 from counterclone.audit.plans import Skipped
 from counterclone.audit.trial import Trial
 
@@ -61,6 +61,23 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         """The cheapest way to a level, through what callers see where no surface is named; None where none is."""
         wanted = fidelity, surface or self.surfaces[0].name
         return next((reach for reach in self.cheapest if (reach.fidelity, reach.surface) == wanted), None)
+
+    def failures(self, *, under_usd: float | None = None, over_fidelity: float | None = None) -> list[str]:
+        """Where what callers see is over a stated limit, in words.
+
+        Args:
+            under_usd: the least that a 90 % copy may cost.
+            over_fidelity: the most that a copy may agree on.
+        """
+        found = []
+        copy = self.reach(COPY)
+        if under_usd is not None and copy is not None and copy.usd < under_usd:
+            priced = "" if copy.usd else "; no price is set in [target]"
+            found.append(f"a 90 % copy costs {dollars(copy.usd)}, less than {dollars(under_usd)} ({copy.attack}, "
+                         f"{copy.queries:,} queries{priced})")
+        if over_fidelity is not None and self.fidelity > over_fidelity:
+            found.append(f"a copy agrees on {self.fidelity:.1%}, more than {over_fidelity:.1%}")
+        return found
 
     def to_json(self) -> bytes:
         """One JSON object."""

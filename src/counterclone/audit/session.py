@@ -20,7 +20,7 @@ from counterclone.audit.surfaces import ONLY_LABELS, Surface
 from counterclone.audit.trace import Trace
 from counterclone.audit.trial import Plan, Trial
 from counterclone.budgets import Price
-from counterclone.errors import CountercloneError, Refused
+from counterclone.errors import ConfigError, CountercloneError, Refused
 from counterclone.fidelity import agreement
 from counterclone.protocols import Policy
 from counterclone.randomness import Prf
@@ -99,6 +99,8 @@ class Session:
         try:
             found = await trial.run(plan, self._subject, price=self._price, noise=self._noise, **trace)
             reason = f"it built nothing with {plan.budget:,} queries"
+        except ImportError as error:
+            raise ConfigError(f"{error.name} isn't installed; `pip install 'counterclone[audit]'`") from None
         except Refused as error:
             found, reason = None, f"the surface's rules refused a query: {error}"
         except (CountercloneError, OSError):

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import time
+from pathlib import Path
 
 import prometheus_client
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from counterclone.compose import audited
 from counterclone.compose.settings import options
 from counterclone.config import Config, History, find, load
 from counterclone.errors import ConfigError
 from counterclone.guard import asgi
 from counterclone.guard.admin import Admin
 from counterclone.guard.middleware import Middleware
+from counterclone.guard.proof import Proof
 from counterclone.guard.workers import WorkerSlot
+from counterclone.protocols import TOKEN_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +50,9 @@ class Guard:
                  registry: CollectorRegistry | None = None) -> None:
         self._path = path = find(None if config is None else os.fspath(config))
         self._registry = registry = registry or prometheus_client.REGISTRY
-        self._read = _signature(path)
+        self._read = _signatures(path)
         self.config = load(path)
+        self._copies = audited.load(path.parent)
         self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
         try:
             self._options = options(self.config, path.parent, registry, worker=self._slot.number)
@@ -58,11 +63,13 @@ class Guard:
         self._refused = ""
         self._history = History(path.parent / HISTORY_FILE, worker=self._slot.number)
         self._history.begin(self.config, time.time())
+        self._proof = Proof(path.parent / TOKEN_FILE)
         self.admin = Admin(registry, self.troubles)
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """One ASGI connection."""
-        await self._middleware(scope, receive, send)
+        if not await self._proof.answers(scope, send):
+            await self._middleware(scope, receive, send)
 
     def troubles(self) -> list[str]:
         """What doesn't work just now, in words; the guard serves all the same."""
@@ -75,18 +82,18 @@ class Guard:
         return found
 
     def refresh(self, *, force: bool = False) -> None:
-        """Read the file anew where it has changed, or in any case; one with mistakes changes nothing.
+        """Read file and audits anew where they have changed, or in any case; one with mistakes changes nothing.
 
         Limits go on counting where they were. What the process was started with (`[journal]`, addresses, the
         target's, `workers`, `secret_env`) stays until it is started again.
         """
-        signature = _signature(self._path)
+        signature = _signatures(self._path)
         if signature == self._read and not force:
             return
         self._read = signature
         try:
-            changed = _with_lasting(load(self._path), self.config)
-            if changed == self.config:
+            changed, copies = _with_lasting(load(self._path), self.config), audited.load(self._path.parent)
+            if (changed, copies) == (self.config, self._copies):
                 self._refused = ""
                 return
             resolved = options(changed, self._path.parent, self._registry, previous=self._options)
@@ -95,7 +102,7 @@ class Guard:
             logger.error("%s; the last good configuration stays in force", self._refused)
             return
         self._refused = ""
-        self.config, self._options = changed, resolved
+        self.config, self._copies, self._options = changed, copies, resolved
         self._middleware.options = resolved
         self._history.begin(changed, time.time())
         logger.info("%s: read anew, digest %s", self._path, changed.digest())
@@ -111,7 +118,12 @@ class Guard:
         self._history.end(time.time())
 
 
-def _signature(path: os.PathLike[str]) -> tuple[int, ...]:
+def _signatures(path: Path) -> tuple[tuple[int, ...], ...]:
+    """What changes with the file, or with what audits found out."""
+    return _signature(path), _signature(path.parent / audited.AUDIT_FILE)
+
+
+def _signature(path: Path) -> tuple[int, ...]:
     """What changes with the file, also where a link is pointed elsewhere; () where it can't be seen."""
     try:
         seen = os.stat(path)

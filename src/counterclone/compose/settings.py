@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from msgspec import UNSET
@@ -15,6 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from counterclone import plugins
 from counterclone.budgets import DAY, MINUTE, Limit
+from counterclone.compose import audited
+from counterclone.compose.audited import Copied
 from counterclone.compose.secrets import root_key
 from counterclone.config import AccountClass, Config, PluginTable
 from counterclone.config import Accounts as AccountsConfig
@@ -40,9 +44,12 @@ from counterclone.journal import JournalWriter
 from counterclone.protocols import Dialect, Policy, Rule
 from counterclone.randomness import KEY_BYTES, Prf
 
+logger = logging.getLogger(__name__)
+
 DIALECT_ORDER = ("oip", "predict")
 """Where the dialect is found from the request: `predict` takes any POST, so it comes last."""
 IDLE_SECONDS = 3600.0
+COPY_SHARE = "limit_copy_share_per_day"
 
 
 def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker: int = 0,
@@ -61,10 +68,14 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
     """
     root = root_key(config, folder)
     metrics = metrics_of(registry)
+    by_class = terms(config, audited.load(folder))
+    if config.guard.limit_copy_share_per_day and all(limit.name != COPY_SHARE for limit in by_class[""].limits):
+        logger.warning("[guard] %s is off: no audit of these policies and rules has run; run `counterclone audit`",
+                       COPY_SHARE)
     resolved = Options(
         dialects=dialects(config.target.dialect),
         identity=identity(config, folder, root),
-        terms=terms(config),
+        terms=by_class,
         rules=rules(config.guard.rule),
         store=previous.store if previous else MemoryStore(),
         total_limits=_total_limits(config),
@@ -127,26 +138,33 @@ def identity(config: Config, folder: Path, root: Prf) -> Identity:
     """
     accounts, names = config.accounts, root.subkey("accounts")
     classes = _classes(accounts, names)
-    day_limits = any(limit.period_seconds >= DAY for each in terms(config).values() for limit in each.limits)
+    found = terms(config, audited.load(folder))
+    day_limits = any(limit.period_seconds >= DAY for each in found.values() for limit in each.limits)
     table = KeyTable(accounts.open_keys_max, DAY if day_limits else IDLE_SECONDS)
     return Identity(_source(accounts, lambda: key_ring(config, folder, root)), names, classes, table)
 
 
-def terms(config: Config) -> dict[str, Terms]:
+def terms(config: Config, copies: Mapping[str, Copied] = MappingProxyType({})) -> dict[str, Terms]:
     """Policies and limits by account class, "" for everybody else.
+
+    Args:
+        config: the checked file.
+        copies: what audits found out, by the surfaces' keys.
 
     Raises:
         ConfigError: a class named twice, or noise that nothing quantises.
     """
     base = policies(config.guard.policy, "[[guard.policy]]")
-    found = {"": Terms(base, _account_limits(config, None))}
+    limits = _account_limits(config, None, _copy_limits(config, None, config.guard.policy, copies))
+    found = {"": Terms(base, limits)}
     for group in config.accounts.class_:
         if group.name in found:
             raise ConfigError(f"[[accounts.class]]: two classes are named '{group.name}'; give one another name")
-        own = base if group.policies == "base" else ()
+        tables = config.guard.policy if group.policies == "base" else ()
         if not isinstance(group.policies, str):
-            own = policies(group.policies, f"[[accounts.class]] '{group.name}'")
-        found[group.name] = Terms(own, _account_limits(config, group))
+            tables = group.policies
+        own = base if group.policies == "base" else policies(tables, f"[[accounts.class]] '{group.name}'")
+        found[group.name] = Terms(own, _account_limits(config, group, _copy_limits(config, group, tables, copies)))
     return found
 
 
@@ -231,14 +249,26 @@ def _source(accounts: AccountsConfig, ring: Callable[[], KeyRing]) -> Source:
     return ListedKeys(ring()) if accounts.api_keys == "listed" else OpenKeys()
 
 
-def _account_limits(config: Config, group: AccountClass | None) -> tuple[Limit, ...]:
+def _copy_limits(config: Config, group: AccountClass | None, tables: Iterable[PluginTable],
+                 copies: Mapping[str, Copied]) -> tuple[Limit, ...]:
+    """The limit that an audit of these policies sets, if there was one; it admits a query a day at least."""
+    share = getattr(group, COPY_SHARE, UNSET)
+    if share is UNSET:
+        share = config.guard.limit_copy_share_per_day
+    copied = copies.get(audited.key_of(tables, config.guard.rule)) if share else None
+    if copied is None:
+        return ()
+    return (Limit(COPY_SHARE, "queries", max(share * copied.queries / config.guard.workers, 1.0), DAY),)
+
+
+def _account_limits(config: Config, group: AccountClass | None, more: tuple[Limit, ...]) -> tuple[Limit, ...]:
     names = ("limit_queries_per_minute", "limit_queries_per_day", "limit_leaked_bits_per_day")
     amounts = {}
     for name in names:
         own = getattr(group, name, UNSET)
         amounts[name] = getattr(config.guard, name) if own is UNSET else own
     where = f"[[accounts.class]] '{group.name}'" if group else "[guard]"
-    return _limits(config, amounts, where)
+    return (*_limits(config, amounts, where), *more)
 
 
 def _total_limits(config: Config) -> tuple[Limit, ...]:

@@ -13,6 +13,8 @@ LARGEST = 10**15
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
+Dollars = Annotated[float, Meta(ge=0.0, le=1e12)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 PluginTable = dict[str, Any]
 AccountName = Annotated[str, Meta(
     pattern="^(account:[0-9a-f]{16}|(?!account:)[^:]+:.+)$",
@@ -38,6 +40,12 @@ class Target(Section, frozen=True):
         dialect: its wire format; `auto` finds it from each request.
         scores: the output tensor or field that holds probabilities; "" finds it.
         epoch: the name of the model's release; another name draws other noise.
+        api_key_env: the variable with the key that `audit` sends as a bearer key; unset, it sends none.
+        authorized_by: who allows the audit; a URL beyond the loopback needs it.
+        price_usd_per_1000_queries: what callers pay for rows.
+        price_usd_per_million_tokens_in: what they pay for the text of queries, four bytes a token.
+        price_usd_per_million_tokens_out: what they pay for answers, a number a token.
+        training_cost_usd: what the model cost, 0 where nobody says.
     """
 
     kind: Literal["http", "local"] = "http"
@@ -48,6 +56,12 @@ class Target(Section, frozen=True):
     dialect: str = "auto"
     scores: str = ""
     epoch: str = "1"
+    api_key_env: str = "COUNTERCLONE_API_KEY"
+    authorized_by: str = ""
+    price_usd_per_1000_queries: Dollars = 0.0
+    price_usd_per_million_tokens_in: Dollars = 0.0
+    price_usd_per_million_tokens_out: Dollars = 0.0
+    training_cost_usd: Dollars = 0.0
 
 
 class AccountClass(Section, frozen=True):
@@ -59,6 +73,7 @@ class AccountClass(Section, frozen=True):
         limit_queries_per_minute: rows a minute; 0 for no limit; the guard's where left out.
         limit_queries_per_day: rows a day, likewise.
         limit_leaked_bits_per_day: bits a day, likewise.
+        limit_copy_share_per_day: part of a copy a day, likewise; of one through their own policies.
         policies: the guard's, none, or a list of their own.
     """
 
@@ -67,6 +82,7 @@ class AccountClass(Section, frozen=True):
     limit_queries_per_minute: Count | UnsetType = UNSET
     limit_queries_per_day: Count | UnsetType = UNSET
     limit_leaked_bits_per_day: Count | UnsetType = UNSET
+    limit_copy_share_per_day: Share | UnsetType = UNSET
     policies: Literal["base", "none"] | tuple[PluginTable, ...] = "base"
 
 
@@ -117,6 +133,8 @@ class Guard(Section, frozen=True):
         limit_queries_per_minute: rows an account may ask in a minute; 0 for no limit.
         limit_queries_per_day: rows an account may ask in a day; 0 for no limit.
         limit_leaked_bits_per_day: bits that answers to an account may hold in a day; 0 only meters.
+        limit_copy_share_per_day: the part of the queries of the cheapest audited 90 % copy through these policies
+            that an account may ask in a day; 0 for no limit, and none until an audit has run.
         limit_total_queries_per_minute: rows of all accounts in a minute; 0 for no limit.
         limit_total_queries_per_day: rows of all accounts in a day; 0 for no limit.
         limit_body_bytes: the largest request body.
@@ -137,6 +155,7 @@ class Guard(Section, frozen=True):
     limit_queries_per_minute: Count = 600
     limit_queries_per_day: Count = 0
     limit_leaked_bits_per_day: Count = 0
+    limit_copy_share_per_day: Share = 0.0
     limit_total_queries_per_minute: Count = 0
     limit_total_queries_per_day: Count = 0
     limit_body_bytes: Positive = 10_000_000

@@ -1,0 +1,151 @@
+"""The configured target to an audit of it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from counterclone import config as configuration
+from counterclone.audit import SURFACES, Audit, Deployment, Surface, run
+from counterclone.audit import files as input_files
+from counterclone.audit.data import Data
+from counterclone.audit.preparation import PoolKind
+from counterclone.budgets import Price
+from counterclone.compose import audited
+from counterclone.compose.settings import terms
+from counterclone.config import DEFAULT_FILE, FILE_VARIABLE, Config
+from counterclone.errors import ConfigError
+from counterclone.targets.http import Endpoint
+from counterclone.targets.local import Predict
+
+GUARDED = "guarded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says; its parts are those of `counterclone.audit.run`.
+
+    Attributes:
+        target: `pkg.mod:function` or a URL; [target] url where left out.
+        pool: a file of inputs.
+        evaluate: likewise.
+        label: the column of true labels in both.
+    """
+
+    target: str | None
+    pool: Path | None
+    pool_kind: PoolKind
+    evaluate: Path | None
+    label: str | None
+    returns: Literal["scores", "logits"]
+    budgets: Sequence[int]
+    attacks: Sequence[str]
+    surfaces: Sequence[str]
+    seeds: int
+    seed: int
+    authorized_by: str | None
+    resume: Path | None
+    trace: Path | None
+
+
+def audit(options: Options, config_file: str | None, say: Callable[[str], None]) -> Audit:
+    """Audit what the command line or the file names, and keep what its limits need beside the file.
+
+    Raises:
+        ConfigError: there is no target, or something doesn't fit.
+        TargetError: the target doesn't keep its promises.
+        TargetUnreachable: nobody answers.
+    """
+    path = configuration.find(config_file)
+    settings = _settings(path)
+    target = _target(options, settings or Config(), path)
+    is_shown_as_it_is = options.target is not None and isinstance(target, Endpoint)
+    deployment = _deployment(settings, path, is_shown_as_it_is)
+    found = run(
+        target, pool=_inputs(options.pool, options), evaluate=_inputs(options.evaluate, options),
+        pool_kind=options.pool_kind, deployment=deployment, budgets=options.budgets, attacks=options.attacks,
+        surfaces=options.surfaces, seeds=options.seeds, seed=options.seed, returns=options.returns,
+        name=options.target or "", folder=path.parent, resume=options.resume, trace=options.trace, say=say,
+        authorized_by=options.authorized_by or (settings or Config()).target.authorized_by)
+    if settings is not None and not is_shown_as_it_is:
+        audited.save(path.parent, found, deployment.surface)
+    return found
+
+
+def _settings(path: Path) -> Config | None:
+    """The file's settings; None where there is no file and none was named."""
+    if not path.exists() and str(path) == DEFAULT_FILE and not os.environ.get(FILE_VARIABLE):
+        return None
+    return configuration.load(path)
+
+
+def _target(options: Options, settings: Config, path: Path) -> Predict | Endpoint:
+    if options.target is not None and "://" not in options.target:
+        return _callable(options.target)
+    target = settings.target
+    if not options.target and not target.url:
+        raise ConfigError(f"there is no target; name a callable with --target pkg.mod:function, or an API with "
+                          f"--target URL or [target] url in {path}")
+    url = options.target or _route(settings)
+    return Endpoint(url, target.dialect, target.scores, os.environ.get(target.api_key_env, ""),
+                    target.connect_seconds, target.answer_seconds)
+
+
+def _route(settings: Config) -> str:
+    """The inference route of [target] url: that itself, or with the one path that is guarded."""
+    paths = settings.guard.paths
+    if len(paths) == 1 and not set(paths[0]) & set("*?["):
+        return settings.target.url.rstrip("/") + paths[0]
+    return settings.target.url
+
+
+def _callable(name: str) -> Predict:
+    """A callable by its name; of a model its `predict_proba`."""
+    module_name, _, path = name.partition(":")
+    if not module_name or not path:
+        raise ConfigError(f"--target {name}: expected pkg.mod:function, or a URL")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises
+        raise ConfigError(f"--target {name}: {module_name} can't be imported ({type(error).__name__}: {error}); "
+                          "correct it, or run in the folder that has it") from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ConfigError(f"--target {name}: there is no '{part}' in {module_name}; correct the name")
+        found = getattr(found, part)
+    if hasattr(found, "predict_proba"):
+        found = found.predict_proba
+    if not callable(found):
+        raise ConfigError(f"--target {name}: is a {type(found).__name__}; expected a function that takes a batch "
+                          "and returns scores")
+    predict: Predict = found
+    return predict
+
+
+def _deployment(settings: Config | None, path: Path, is_shown_as_it_is: bool) -> Deployment:
+    if settings is None:
+        return Deployment()
+    guard, target = settings.guard, settings.target
+    surface = SURFACES["full"]
+    if (guard.policy or guard.rule) and not is_shown_as_it_is:
+        surface = Surface(name=GUARDED, policies=guard.policy, rules=guard.rule,
+                          is_open=all(rule["kind"] != "range" for rule in guard.rule))
+    price = Price(target.price_usd_per_1000_queries / 1e3, target.price_usd_per_million_tokens_in / 1e6,
+                  target.price_usd_per_million_tokens_out / 1e6)
+    limits = terms(settings, audited.load(path.parent))[""].limits
+    return Deployment(surface=surface, price=price, training_cost_usd=target.training_cost_usd, limits=limits,
+                      config_digest=settings.digest())
+
+
+def _inputs(path: Path | None, options: Options) -> Any:
+    if path is None:
+        return None
+    data: Data = input_files.read(path, options.label)
+    return tuple(data)
