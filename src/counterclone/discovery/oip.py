@@ -39,7 +39,7 @@ BYPASSES = {
     "kserve": Bypass("gRPC (port 8081 unless changed)", (8081,),
                      "start it with --enable_grpc=false, or leave the port out of its service"),
 }
-OTHERS = Bypass("gRPC on another port, as most servers of this protocol do", (), "bind that port to loopback")
+OTHERS = Bypass("gRPC on another port, if it is like most of its kind", (), "bind that port to loopback")
 
 
 async def find(site: Site, address: Address, first: Page) -> Api | None:

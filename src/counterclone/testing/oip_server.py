@@ -1,7 +1,8 @@
 """A model server that speaks the Open Inference Protocol v2: Triton's stand-in for tests, examples, demos.
 
 Bodies, errors and statuses are Triton's as far as its documents tell them; health routes answer with a status
-alone. It has two of Triton's extensions, binary tensors and classification, and says so.
+alone. It has two of Triton's extensions, binary tensors and classification, and says so; it
+lists its models as KServe does.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class OipServer:
 
     def _reply(self, method: str, path: str, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
         found = _MODEL.fullmatch(path)
-        if not found and path not in _HEALTH and path != "/v2":
+        if not found and path not in (*_HEALTH, "/v2", "/v2/models"):
             raise OipError("Not Found", 404)
         name, version, action = found.groups() if found else ("", None, path)
         if method != ("POST" if action == "/infer" else "GET"):
@@ -93,6 +94,8 @@ class OipServer:
             return Reply(200)
         if action == "/v2":
             return _json(200, {"name": self._name, "version": VERSION, "extensions": EXTENSIONS})
+        if action == "/v2/models":  # KServe's way to list them
+            return _json(200, {"models": sorted(self._models)})
         if action == "/ready":
             return Reply(200 if self._find(name, version) else 400)
         model = self._find(name, version)
