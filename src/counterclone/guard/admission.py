@@ -12,12 +12,11 @@ from counterclone.queries import Account, Query
 
 ALL_ACCOUNTS = "all"
 ANONYMOUS = Account("")
+UNCHANGED: Mapping[bytes, bytes] = {}
 
 
 class Admission:
     """What is known about a request by the time that the app gets it.
-
-    What most requests never change is a class attribute: it costs nothing to begin with.
 
     Attributes:
         options: what is done to the request.
@@ -33,23 +32,24 @@ class Admission:
         is_gone: whether the client went away before its answer.
     """
 
-    account = ANONYMOUS
-    query: Query | None = None
-    n_rows = 0
-    content = b""
-    changes: Mapping[bytes, bytes] = {}
-    is_gone = False
-    _is_replayed = False
-    _reserved_queries = 0
-    _reserved_bits = 0.0
+    __slots__ = ("_is_replayed", "_receive", "_reserved_bits", "_reserved_queries", "account", "changes",
+                 "content", "headers", "is_gone", "n_rows", "options", "query", "route", "scope", "terms")
 
     def __init__(self, options: Options, route: Route, scope: asgi.Scope, receive: asgi.Receive) -> None:
         self.options = options
         self.scope = scope
         self._receive = receive
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.account = ANONYMOUS
         self.terms = options.terms[""]
         self.route = route
+        self.query: Query | None = None
+        self.n_rows = 0
+        self.content = b""
+        self.changes = UNCHANGED
+        self.is_gone = self._is_replayed = False
+        self._reserved_queries = 0
+        self._reserved_bits = 0.0
 
     def identify(self) -> None:
         """Find the account.
@@ -103,7 +103,7 @@ class Admission:
             LimitExceeded: the account, or all together, are over a limit.
         """
         self.content = content
-        options, (_, dialect, model) = self.options, self.route
+        options, terms, (_, dialect, model) = self.options, self.terms, self.route
         headers = self.scope["headers"]
         if len(self.headers) < len(headers) and (twice := asgi.sent_twice(headers)):
             raise RequestError(f"there are two `{twice.decode()}` headers; send one of them")
@@ -111,17 +111,17 @@ class Admission:
             raise UnknownFormat(f"{self.scope['method']} {self.scope['path']} is no inference request of "
                                 f"{', '.join(options.dialects)}; the API's owner can leave the path out with "
                                 "[guard] paths")
-        asked, changes = content, self.changes
+        asked, changes = content, UNCHANGED
         encoding = self.headers.get(b"content-encoding", b"identity").lower()
         if encoding != b"identity":
             asked = encodings.unpacked(content, encoding, options.limit_body_bytes)
             changes = {b"content-encoding": b""}
         body = Body(asked, self.headers)
         admitted = query = self.query = dialect.read_query(body, model)
-        self.n_rows = query.n_rows
+        n_rows = self.n_rows = query.n_rows
         for rule in options.rules:
             admitted = rule.admit(admitted)
-        self._reserve(self.n_rows, self.terms.expected_bits(model) * self.n_rows)
+        self._reserve(n_rows, terms.expected_bits(model) * n_rows if terms.meters_bits else 0.0)
         if not options.enforce:
             return
         if admitted is not query:

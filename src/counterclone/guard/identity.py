@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol
 
 import jwt
 
@@ -21,10 +21,10 @@ SHARED_BUCKETS = 65_536
 PREFIX_BITS = {4: 24, 6: 48}
 ACCOUNTS_KEPT = 1024
 LONGEST_KEPT = 512
+"""Callers choose how long their names are; longer ones are hashed each time."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-T = TypeVar("T", bytes, str)
 
 
 class Source(Protocol):
@@ -204,9 +204,6 @@ class Identity:
         prf: hashes names; nothing but the hash leaves this object.
         classes: account class by account id.
         table: bounds the accounts that open keys make.
-
-    Attributes:
-        shared: the account that the callers of an address's network share: no key, or no room for another key.
     """
 
     def __init__(self, source: Source, prf: Prf, classes: Mapping[str, str], table: KeyTable) -> None:
@@ -214,8 +211,8 @@ class Identity:
         self._prf = prf
         self._classes = classes
         self._table = table
-        self._named = _remembering(self._find_named)
-        self.shared = _remembering(self._find_shared)
+        self._named = lru_cache(maxsize=ACCOUNTS_KEPT)(self._find_named)
+        self._shared = lru_cache(maxsize=ACCOUNTS_KEPT)(self._find_shared)
 
     def account(self, headers: Mapping[bytes, bytes], address: str) -> Account:
         """The account of a request with these headers (lower-case names) from this address.
@@ -226,10 +223,14 @@ class Identity:
         name = self._source.name(headers, address)
         if not name:
             return self.shared(address)
-        account = self._named(name)
+        account = self._named(name) if len(name) <= LONGEST_KEPT else self._find_named(name)
         if account.account_class or self._source.is_vouched or self._table.admit(account.id):
             return account
         return self.shared(address)
+
+    def shared(self, address: str) -> Account:
+        """The account that callers of one network share: no key, or no room for another key."""
+        return self._shared(address) if len(address) <= LONGEST_KEPT else self._find_shared(address)
 
     def _find_named(self, name: bytes) -> Account:
         account = self._prf.digest(name, ID_BYTES).hex()
@@ -238,16 +239,6 @@ class Identity:
     def _find_shared(self, address: str) -> Account:
         bucket = self._prf.number(b"network:" + network(address).encode()) % SHARED_BUCKETS
         return Account(account_id(self._prf, f"bucket:{bucket}"))
-
-
-def _remembering(find: Callable[[T], Account]) -> Callable[[T], Account]:
-    """Accounts by what they are found by, the last ones kept; what is long isn't, since callers choose it."""
-    remembered = lru_cache(maxsize=ACCOUNTS_KEPT)(find)
-
-    def found(by: T) -> Account:
-        return remembered(by) if len(by) <= LONGEST_KEPT else find(by)
-
-    return found
 
 
 def account_id(prf: Prf, name: str) -> str:

@@ -49,18 +49,9 @@ class Outgoing:
         is_refused: whether an error of ours was sent instead of an answer.
     """
 
-    decision = "served"
-    status = 500
-    overhead = 0.0
-    is_refused = False
-    _start: asgi.Message | None = None
-    _answer: Answer | None = None
-    _is_ended = False
-    _is_passing = False
-    _held_bytes = 0
-    _rows_admitted = 0
-    _bits = 0.0
-    _upstream: float | None = None
+    __slots__ = ("_admission", "_answer", "_bits", "_by_name", "_chunks", "_headers", "_held_bytes", "_is_ended",
+                 "_is_passing", "_options", "_rows_admitted", "_send", "_start", "_upstream", "decision",
+                 "is_refused", "overhead", "request_id", "status", "ticked")
 
     def __init__(self, admission: Admission, send: asgi.Send) -> None:
         self.ticked = perf_counter()
@@ -69,7 +60,14 @@ class Outgoing:
         self._options = admission.options
         self._admission = admission
         self._send = send
+        self.decision, self.status, self.overhead, self.is_refused = "served", 500, 0.0, False
+        self._start: asgi.Message | None = None
         self._chunks: list[bytes] = []
+        self._held_bytes = self._rows_admitted = 0
+        self._answer: Answer | None = None
+        self._is_ended = self._is_passing = False
+        self._bits = 0.0
+        self._upstream: float | None = None
 
     @property
     def is_begun(self) -> bool:
@@ -85,26 +83,26 @@ class Outgoing:
 
     async def send(self, message: asgi.Message) -> None:
         """What the app sends."""
-        kind = message["type"]
+        kind, start = message["type"], self._start
         if self.is_refused:  # ASGI's way to end an app that goes on, maybe for ever
             raise ConnectionAbortedError("the answer was refused, nobody gets the rest")
         if self._is_ended:
             await self._send(message)
         elif kind == "http.response.start":
             await self._begin(message)
-        elif kind == "http.response.body" and self._start is not None:
+        elif kind == "http.response.body" and start is not None:
             chunk = message.get("body", b"")
             self._chunks.append(chunk)
             self._held_bytes += len(chunk)
             is_last = not message.get("more_body", False)
             if self._held_bytes > self._options.limit_answer_bytes:
-                await self._let_go(message)
+                await self._let_go(start, message)
             elif self._is_passing:
                 if is_last:
                     self._end_passed()
                 await self._send(message)
             elif is_last:
-                await self._finish()
+                await self._finish(start)
         else:
             await self._send(message)
 
@@ -163,16 +161,16 @@ class Outgoing:
             if await self._blocks(AnswerError(_OTHER_FORMAT)):
                 return
             self._end(_NOTHING, is_used=True)
-        await self._send_start(self._headers)
+        await self._send({**start, "headers": self._headers})
 
-    async def _let_go(self, message: asgi.Message) -> None:
+    async def _let_go(self, start: asgi.Message, message: asgi.Message) -> None:
         """What is too long to hold is blocked; or it goes on, and nobody reads it."""
         if not self._is_passing:
             self._tick_upstream()
             limit = self._options.limit_answer_bytes
             if await self._blocks(AnswerError(f"the answer is over {limit} bytes; ask for fewer rows at a time")):
                 return
-            await self._send_start(self._headers)
+            await self._send({**start, "headers": self._headers})
             message = {**message, "body": b"".join(self._chunks)}
         self._decide("unscanned")
         self._end(_NOTHING, is_used=True)
@@ -183,7 +181,7 @@ class Outgoing:
         """Whether an answer that can't be scanned must not pass."""
         return self._options.blocks_unknown and bool(self._admission.terms.policies)
 
-    async def _finish(self) -> None:
+    async def _finish(self, start: asgi.Message) -> None:
         """Clean an answer that was held back, and send it."""
         self._tick_upstream()
         body = released = Body(b"".join(self._chunks), self._by_name)
@@ -201,7 +199,7 @@ class Outgoing:
             headers += released.headers.items()
             headers.append((b"content-length", b"%d" % len(released.content)))
         self.overhead += perf_counter() - self.ticked
-        await self._send_start(headers)
+        await self._send({**start, "headers": headers})
         await self._send({"type": "http.response.body", "body": released.content, "more_body": False})
 
     def _end_passed(self) -> None:
@@ -291,19 +289,15 @@ class Outgoing:
         """
         self._is_ended = True
         options, admission = self._options, self._admission
+        query, n_rows = admission.query, admission.n_rows
         if isinstance(reading, Reading):
-            self._bits = reading.bits * admission.n_rows
-        admission.settle(self._bits if charged_bits is None else charged_bits * admission.n_rows, is_used=is_used)
+            self._bits = reading.bits * n_rows
+        admission.settle(self._bits if charged_bits is None else charged_bits * n_rows, is_used=is_used)
         if options.journal is not None:
-            account, query = admission.account, admission.query
-            options.journal.append(Record(
-                options.clock(), account.id, account.account_class, admission.route.kind, self.decision,
-                self.status, 0 if query is None else len(admission.content) + self._held_bytes,
-                1 if query is None else admission.n_rows, query, reading))
-
-    async def _send_start(self, headers: asgi.Headers) -> None:
-        assert self._start is not None  # the app's own; it stays as it is
-        await self._send({**self._start, "headers": headers})
+            account, account_class = admission.account
+            size, n_rows = (0, 1) if query is None else (len(admission.content) + self._held_bytes, n_rows)
+            options.journal.append(Record(options.clock(), account, account_class, admission.route.kind,
+                                          self.decision, self.status, size, n_rows, query, reading))
 
     async def _send_error(self, status: int, code: str, message: str, headers: asgi.Headers) -> None:
         self.status = status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,13 +25,19 @@ _matrix = msgspec.json.Decoder(list[list[int | float]])
 
 def is_plain(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a body with these headers is JSON that nobody compressed."""
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    return (kind == b"application/json" or kind.endswith(b"+json")) and not is_encoded(headers)
+    return _is_json(headers.get(b"content-type", b"")) and not is_encoded(headers)
+
+
+@lru_cache(maxsize=64)
+def _is_json(content_type: bytes) -> bool:
+    kind = content_type.partition(b";")[0].strip().lower()
+    return kind == b"application/json" or kind.endswith(b"+json")
 
 
 def is_encoded(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a body with these headers is compressed."""
-    return headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity")
+    encoding = headers.get(b"content-encoding")
+    return encoding is not None and encoding.strip().lower() not in (b"", b"identity")
 
 
 def load_query(body: Buffer) -> dict[str, Any]:
