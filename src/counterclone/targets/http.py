@@ -147,11 +147,9 @@ class Http:
         except AnswerError as error:
             raise TargetError(f"{self._wire.url}: {error}") from None
         if rows is None:
-            raise TargetError(f"{self._wire.url}: the answer has no rows of probabilities; name their output in "
-                              "[target] scores. An API of labels alone is audited as a callable that returns "
-                              "one-hot rows")
-        if len(rows) != n_queries:
-            raise TargetError(f"{self._wire.url}: {n_queries} queries got {len(rows)} rows; expected one for each")
+            raise TargetError(f"{self._wire.url}: the answer has no rows of probabilities, one for each of "
+                              f"{n_queries} queries; name their output in [target] scores. An API of labels alone "
+                              "is audited as a callable that returns one-hot rows")
         return rows
 
     def _refused(self, page: _Page) -> TargetError:
