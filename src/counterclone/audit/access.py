@@ -5,6 +5,7 @@ A bound, not a lock: whoever wraps a URL in a callable gets round it.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import os
@@ -17,6 +18,7 @@ from counterclone.randomness import new_id
 
 SECONDS = 10.0
 LONGEST_TOKEN = 200
+PREFIX = "counterclone-audit-"
 
 
 def is_loopback(url: str) -> bool:
@@ -63,10 +65,12 @@ def spend(folder: Path) -> None:
 
 
 def _token(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        token = f"counterclone-audit-{new_id(16)}"
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+        known = path.read_text(encoding="ascii").strip()
+        if known.startswith(PREFIX) and len(known) > len(PREFIX):
+            return known
+        path.unlink()
+    token = f"{PREFIX}{new_id(16)}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(f"{token}\n")

@@ -74,14 +74,15 @@ def as_inputs(values: Any, where: str) -> Inputs:
 
 
 def _as_numbers(array: NDArray[Any], where: str) -> Features:
-    columns = []
-    for number, column in enumerate(array.T):
+    numbers = np.full(array.shape, np.nan)
+    for row, column in np.ndindex(array.shape):
+        value: Any = array[row, column]
         try:
-            columns.append(np.array([np.nan if value is None else value for value in column], dtype=np.float64))
+            numbers[row, column] = np.nan if value is None else value
         except (ValueError, TypeError):
-            raise ConfigError(f"{where}: column {number} holds text or objects, such as {column[0]!r}; expected "
+            raise ConfigError(f"{where}: column {column} holds text or objects, such as {str(value)!r}; expected "
                               "numbers, encoded as the model's callers encode them") from None
-    return np.column_stack(columns)
+    return numbers
 
 
 def complete(data: Data, where: str, warn: Warn) -> Data:
