@@ -222,8 +222,11 @@ def _surfaces(request: Request, shows: frozenset[str]) -> list[Surface]:
     first = request.deployment.surface
     if not first.policies and "scores" not in shows:
         first = replace(first, name="labels")
-    others = [surface(each) if isinstance(each, str) else each for each in request.surfaces]
-    return list({each.name: each for each in [*others[::-1], first]}.values())[::-1]
+    found = {first.name: first}
+    for each in request.surfaces:
+        other = surface(each) if isinstance(each, str) else each
+        found.setdefault(other.name, other)
+    return list(found.values())
 
 
 @contextlib.asynccontextmanager
