@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from counterclone import attacks, plugins
 from counterclone.answers import Reply, Rows
 from counterclone.errors import BudgetExhausted
 from counterclone.plugins import Spec
@@ -115,3 +118,48 @@ def toys() -> Toys:
 def world() -> World:
     rng = generator(0, "world")
     return World(rng.uniform(-1.0, 1.0, (200, 2)), rng.uniform(-1.0, 1.0, (150, 2)))
+
+
+PLUGIN = '''
+import numpy as np
+
+from counterclone.errors import BudgetExhausted
+from counterclone.plugins import Spec
+
+
+class Copy:
+    def __init__(self, asked, rows):
+        self.asked, self.rows = asked, rows
+
+    def answer(self, inputs):
+        distances = ((np.asarray(inputs)[:, None, :] - self.asked[None]) ** 2).sum(axis=2)
+        return self.rows[distances.argmin(axis=1)]
+
+
+class Heart(Spec, frozen=True):
+    """Learns by heart."""
+
+    needs = frozenset({"numbers"})
+    is_exact = False
+
+    def run(self, prior, rng):
+        asked = prior.pool[rng.permutation(len(prior.pool))[:prior.budget]]
+        try:
+            reply = yield asked
+        except BudgetExhausted:
+            return None
+        return Copy(asked, reply.rows)
+'''
+
+
+@pytest.fixture
+def by_heart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An installed attack, by its kind."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "by_heart.py").write_text(PLUGIN)
+    monkeypatch.setattr(attacks, "__path__", [*attacks.__path__, str(folder)])
+    plugins._own_modules.cache_clear()
+    yield "by_heart"
+    plugins._own_modules.cache_clear()
+    plugins.load.cache_clear()
+    sys.modules.pop("counterclone.attacks.by_heart", None)

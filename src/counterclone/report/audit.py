@@ -33,9 +33,9 @@ def write(path: Path, audit: Audit) -> None:
         ConfigError: matplotlib isn't installed.
     """
     names = [surface.name for surface in audit.surfaces]
-    first, *rest = tables(audit, names)
+    first, *rest, last = tables(audit, names)
     figures = [_figure(audit, name) for name in names if _of(audit, name)]
-    write_html(path, f"What a copy of {audit.target} costs", _lead(audit), [first, *figures, *rest])
+    write_html(path, f"What a copy of {audit.target} costs", _lead(audit), [first, last, *figures, *rest])
 
 
 def tables(audit: Audit, names: Sequence[str]) -> list[Table]:
@@ -124,8 +124,10 @@ def _surfaces(audit: Audit) -> Table:
 def _findings(audit: Audit) -> Table:
     who = f"Authorised by {audit.authorized_by}." if audit.authorized_by else "Nobody was named as authorising it."
     references = sorted({reference for finding in audit.findings for reference in finding.references})
+    n_found = len(audit.findings)
     return Table(
-        caption=f"{len(audit.findings)} findings", heads=("severity", "finding", "remedy"), is_prose=True,
+        caption=f"{n_found} finding{'' if n_found == 1 else 's'}", heads=("severity", "finding", "remedy"),
+        is_prose=True,
         rows=tuple((finding.severity, finding.text, finding.remedy) for finding in audit.findings),
         notes=(*(f"Mind: {warning}." for warning in audit.warnings), *LIMITS,
                f"{who} Surrogates were dropped once they were measured. The target itself answered "

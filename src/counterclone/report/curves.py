@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from counterclone.audit.curve import Point
+from counterclone.audit.findings import dollars
 from counterclone.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 MARKERS, STYLES = "osD^vPX", ("-", "--", ":")
 ROOM = 0.05
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "font.size": 9.5, "text.color": INK, "axes.edgecolor": LINE, "axes.labelcolor": INK,
-    "xtick.color": INK, "ytick.color": INK, "grid.color": LINE, "axes.spines.top": False,
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "text.color": INK, "axes.edgecolor": LINE,
+    "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": LINE, "axes.spines.top": False,
     "axes.spines.right": False, "figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False}
 
 
@@ -87,15 +88,15 @@ def _lines(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 def _dollars(axes: Axes, points: Sequence[Point]) -> None:
     """A second axis above, where a query has a price of its own."""
-    prices = {round(point.usd / point.queries, 12) for point in points}
+    prices = {round(point.usd / point.queries, 12) for point in points if point.queries}
     if len(prices) != 1 or not (price := prices.pop()):
         return
-    from matplotlib.ticker import NullLocator, StrMethodFormatter
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     there_and_back: Any = (lambda queries: queries * price, lambda usd: usd / price)
     above = axes.secondary_xaxis("top", functions=there_and_back)
-    above.set_xlabel("dollars")
-    above.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    above.set_xticks([budget * price for budget in sorted({point.budget for point in points})])
+    above.xaxis.set_major_formatter(FuncFormatter(lambda usd, place: dollars(usd)))
     above.xaxis.set_minor_locator(NullLocator())
 
 
