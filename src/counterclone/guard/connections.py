@@ -59,6 +59,7 @@ class Connection(HttpToolsProtocol):
         self._sending_since: float | None = None
         self._reading_since: float | None = None
         self._unsent: tuple[int, float] = (0, 0.0)
+        self._answered: RequestResponseCycle | None = None
         self._is_between = True
         self._is_deaf = False
         self._chunk_bytes = 0
@@ -73,6 +74,13 @@ class Connection(HttpToolsProtocol):
             transport.write(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "guard_full",
                                     "too many connections are open; try again later").answer())
             transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client went away, of which its request under way hears even if others wait behind it."""
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
@@ -150,6 +158,10 @@ class Connection(HttpToolsProtocol):
     def drop(self) -> None:
         """Close at once, whatever is under way."""
         self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _check_head(self) -> None:
         """Refuse what another server may read otherwise, and end the headers that end here.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiohttp
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
@@ -281,13 +283,17 @@ class Running:
         return {" ".join([sample.name.removeprefix("counterclone_"), *sample.labels.values()]): sample.value
                 for family in families for sample in family.samples}
 
-    def is_at_rest(self) -> bool:
-        """Whether nothing of any request is left: no task, no place, no connection to the target in use."""
+    @property
+    def pool(self) -> aiohttp.BaseConnector:
+        """The connections to the target."""
         session = self.gateway._proxy._session
         assert session is not None
-        connector = session.connector
-        assert connector is not None
-        return not (self.gateway._public.server_state.tasks or connector._acquired
+        assert session.connector is not None
+        return session.connector
+
+    def is_at_rest(self) -> bool:
+        """Whether nothing of any request is left: no task, no place, no connection to the target in use."""
+        return not (self.gateway._public.server_state.tasks or self.pool._acquired
                     or metrics_of(self.registry).in_flight or self.gateway._proxy.in_flight)
 
     def close(self) -> None:
@@ -337,7 +343,7 @@ paths = ["/predict", "/v2/*"]
 kind = "rounding"
 decimals = 1
 """
-IMPATIENT = SETTINGS.replace("= 30\n", "= 0.5\n")
+IMPATIENT = SETTINGS.replace("= 30\n", "= 1\n")
 """For what must not last; nothing else is asked of such a gateway, since a busy machine may take as long."""
 
 
@@ -360,7 +366,7 @@ def gateway(long_lived: Running) -> Iterator[Running]:
 
 @pytest.fixture
 def impatient(short_tempered: Running) -> Iterator[Running]:
-    """A gateway that waits for half a second only."""
+    """A gateway that waits for a second only."""
     yield from _at_rest(short_tempered)
 
 
@@ -386,12 +392,12 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setattr("counterclone.guard.gateway.PULSE_SECONDS", 0.1)
     with contextlib.ExitStack() as stack:
 
-        def begin(settings: str = SETTINGS, *, upstream: Upstream | None = None) -> Running:
+        def begin(settings: str = SETTINGS, *, upstream: Upstream | None = None, url: str = "{url}") -> Running:
             if upstream is None:
                 upstream = stack.enter_context(contextlib.closing(Upstream()))
             folder = tmp_path / f"gateway{len(list(tmp_path.iterdir()))}"
             folder.mkdir()
-            settings = IMPATIENT if settings == "impatient" else settings
+            settings = (IMPATIENT if settings == "impatient" else settings).replace("{url}", url)
             return stack.enter_context(contextlib.closing(Running(folder, settings, upstream)))
 
         yield begin
@@ -409,6 +415,7 @@ def _at_rest(running: Running) -> Iterator[Running]:
     """The gateway as it was at the beginning, and a check that nothing of the test is left in it."""
     running.upstream.script = respond
     running.upstream.asked.clear()
+    running.gateway._proxy._logged = -math.inf
     yield running
     assert until(running.is_at_rest)
     for asked in running.upstream.asked:
