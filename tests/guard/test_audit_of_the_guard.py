@@ -74,13 +74,13 @@ def statuses(guard: Guarded, n: int, key: str = "ann") -> list[int]:
 def test_an_account_may_have_its_share_of_a_copy(guard: Guarded, caplog: pytest.LogCaptureFixture) -> None:
     assert statuses(guard, 8) == [200] * 8
     audit(guard, 50)
-    guard.guard.refresh()
+    guard.guard.refresh(force=True)
     assert statuses(guard, 7, "bob") == [200] * 5 + [429] * 2
     reply = guard.ask({"instances": [[0.0]]}, key="bob")
     assert "over limit_copy_share_per_day (5 queries)" in reply.json["error"]
     assert int(reply.headers[b"retry-after"]) > 10_000
     audit(guard, 100)
-    guard.guard.refresh()
+    guard.guard.refresh(force=True)
     assert statuses(guard, 10, "cid") == [200] * 10
 
 
@@ -97,12 +97,12 @@ def test_until_an_audit_has_run_the_log_says_that_the_limit_is_off(guarded: Buil
 
 def test_a_file_of_audits_with_mistakes_changes_nothing(guard: Guarded) -> None:
     audit(guard, 50)
-    guard.guard.refresh()
+    guard.guard.refresh(force=True)
     (guard.folder / audited.AUDIT_FILE).write_text("nonsense")
-    guard.guard.refresh()
+    guard.guard.refresh(force=True)
     assert statuses(guard, 6) == [200] * 5 + [429]
     assert any("expected what `counterclone audit` wrote" in trouble for trouble in guard.guard.troubles())
     audit(guard, 20)
-    guard.guard.refresh()
+    guard.guard.refresh(force=True)
     assert guard.guard.troubles() == []
     assert statuses(guard, 3, "bob") == [200] * 2 + [429]

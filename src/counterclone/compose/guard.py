@@ -50,7 +50,7 @@ class Guard:
                  registry: CollectorRegistry | None = None) -> None:
         self._path = path = find(None if config is None else os.fspath(config))
         self._registry = registry = registry or prometheus_client.REGISTRY
-        self._read = _signatures(path)
+        self._read = self._seen = _signatures(path)
         self.config = load(path)
         self._copies = audited.load(path.parent)
         self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
@@ -84,11 +84,13 @@ class Guard:
     def refresh(self, *, force: bool = False) -> None:
         """Read file and audits anew where they have changed, or in any case; one with mistakes changes nothing.
 
+        What isn't as it was at the last look may still be under somebody's pen, and half a file lacks policies.
         Limits go on counting where they were. What the process was started with (`[journal]`, addresses, the
         target's, `workers`, `secret_env`) stays until it is started again.
         """
         signature = _signatures(self._path)
-        if signature == self._read and not force:
+        is_settled, self._seen = signature == self._seen, signature
+        if not force and (signature == self._read or not is_settled):
             return
         self._read = signature
         try:

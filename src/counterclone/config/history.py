@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -31,6 +32,7 @@ class History:
         self._path = path
         self._worker = worker
         self._digest = ""
+        self._is_torn = False
 
     def begin(self, config: Config, time: float) -> None:
         """A configuration comes into force; the one before it ends.
@@ -51,13 +53,16 @@ class History:
             self._digest = ""
 
     def _append(self, event: dict[str, object]) -> None:
-        line = msgspec.json.encode(event) + b"\n"
+        line = (b"\n" if self._is_torn else b"") + msgspec.json.encode(event) + b"\n"
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, line)  # one write: other workers append to the same file
+                written = os.write(descriptor, line)  # one write: other workers append to the same file
             finally:
                 os.close(descriptor)
+            self._is_torn = written < len(line)
+            if self._is_torn:
+                raise OSError(errno.ENOSPC, "the disk took half a line")
         except OSError as error:
             if self.last_error is None:
                 logger.warning("%s: %s; what was in force isn't recorded", self._path, error.strerror)
