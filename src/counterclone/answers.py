@@ -80,9 +80,9 @@ class PerRow:
 
     def feed(self, rows: Rows) -> Rows:
         """The released rows, shape kept: (rows, classes)."""
-        at_once = max(AT_ONCE // max(rows.shape[1], 1), 1)
-        if len(rows) <= at_once:
+        if rows.size <= AT_ONCE or len(rows) == 1:
             return self._apply(rows)
+        at_once = max(AT_ONCE // rows.shape[1], 1)
         return np.concatenate([self._apply(rows[i:i + at_once]) for i in range(0, len(rows), at_once)])
 
     def finish(self) -> Rows | None:

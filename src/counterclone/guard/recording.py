@@ -35,14 +35,11 @@ class Reading(msgspec.Struct, frozen=True, gc=False, eq=False):
     released: Mapping[str, Rows] | None = None
 
 
-class Later:
+class Later(msgspec.Struct, gc=False, eq=False):
     """A reading that is made when the journal wants it, and once, though it asks again after a full disk."""
 
-    __slots__ = ("_read", "_reading")
-
-    def __init__(self, read: Callable[[], Reading]) -> None:
-        self._read = read
-        self._reading: Reading | None = None
+    _read: Callable[[], Reading]
+    _reading: Reading | None = None
 
     def __call__(self) -> Reading:
         """The reading."""
