@@ -220,7 +220,8 @@ def serve(kind: str, argument: str) -> None:
 
     from counterclone.compose.gateway import gateway
     from counterclone.guard.admin import Admin
-    from counterclone.guard.gateway import Gateway, listen
+    from counterclone.guard.gateway import Gateway
+    from counterclone.guard.sockets import listen
 
     registry = CollectorRegistry()
     if kind == "gateway":

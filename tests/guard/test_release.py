@@ -135,7 +135,7 @@ def with_value(value: float) -> Callable[[Rows], Rows]:
 def test_rows_that_are_no_probabilities_are_not_served(apply: Callable[[Rows], Any]) -> None:
     with pytest.raises(AnswerError) as caught:
         released([Mapped(apply)])
-    assert str(caught.value) == ("the policies made rows of output 'scores' that aren't probabilities; report it "
+    assert str(caught.value) == ("output 'scores': the policies made rows that aren't probabilities; report it "
                                  "to the policy's author")
 
 
@@ -143,8 +143,8 @@ def test_rows_that_are_no_probabilities_are_not_served(apply: Callable[[Rows], A
     raises, lambda rows: None, lambda rows: "rows", lambda rows: [[1.0], [1.0, 2.0]], lambda rows: {"a": 1},
 ], ids=["raises", "None", "text", "ragged", "a dict"])
 def test_a_policy_that_fails_is_named(apply: Callable[[Rows], Any]) -> None:
-    with pytest.raises(AnswerError, match=r"^(policy Mapped failed \(\w+: .*\); report it to its author"
-                                          r"|the policies made rows of output 'scores' that aren't .*)$"):
+    with pytest.raises(AnswerError, match=r"^output 'scores': (policy Mapped failed \(\w+: .*\); report it to "
+                                          r"its author|the policies made rows that aren't .*)$"):
         released([Labels(), Mapped(apply)])
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-import numpy as np
-
-from counterclone.answers import SUM_TOLERANCE, Answer, Context, Output, Rows, full_bits, sum_error
+from counterclone.answers import Answer, Context, Output, Rows, full_bits
 from counterclone.budgets import Limit
 from counterclone.errors import AnswerError
 from counterclone.protocols import Policy
 from counterclone.queries import Query
 from counterclone.randomness import Prf
+from counterclone.releases import released
 
 MODELS_KEPT = 1024
 
@@ -69,27 +68,13 @@ class Terms:
         return {name: self._released(name, output, query, noise) for name, output in answer.outputs.items()}
 
     def _released(self, name: str, output: Output, query: Query, noise: Prf) -> Rows:
-        context = Context(noise, query, output.rows_per_query)
-        rows = output.rows
-        for policy in self.policies:
-            rows = _applied(policy, context, rows)
-        if rows.shape != output.rows.shape or not sum_error(rows) <= SUM_TOLERANCE:
-            raise AnswerError(f"the policies made rows of output '{name}' that aren't probabilities; "
-                              "report it to the policy's author")
-        return rows
+        try:
+            return released(self.policies, Context(noise, query, output.rows_per_query), output.rows)
+        except AnswerError as error:
+            raise AnswerError(f"output '{name}': {error}") from error.__cause__
 
     def _bits(self, n_classes: int) -> float:
         return min([full_bits(n_classes), *(policy.bits(n_classes) for policy in self.policies)])
-
-
-def _applied(policy: Policy, context: Context, rows: Rows) -> Rows:
-    try:
-        release = policy.start(context)
-        fed, held = release.feed(rows), release.finish()
-        return np.asarray(fed, np.float64) if held is None else np.concatenate([fed, held])
-    except Exception as error:  # whatever a plug-in raises, the answer isn't clean
-        raise AnswerError(f"policy {type(policy).__name__} failed ({type(error).__name__}: {error}); report "
-                          "it to its author") from error
 
 
 UNGUARDED = Terms((), ())
