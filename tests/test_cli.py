@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from counterclone import cli, config, plugins
 from counterclone.compose import Guard
+from counterclone.demo import ACTS
 from counterclone.testing.oip_server import Model, OipServer, Tensor
 
 KEY = re.compile(r"cc_live_[0-9a-f]{8}_[0-9a-f]{72}")
@@ -449,7 +450,7 @@ def test_a_journal_is_counted(arguments: list[str]) -> None:
 
 def test_another_act_is_an_error() -> None:
     assert failure("demo", "--act", "gaurd") == [
-        "counterclone: there is no act 'gaurd' (did you mean 'guard'?); expected one of guard"]
+        f"counterclone: there is no act 'gaurd' (did you mean 'guard'?); expected one of {', '.join(ACTS)}"]
 
 
 # As a process

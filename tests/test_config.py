@@ -139,9 +139,9 @@ def test_a_class_has_the_guards_policies_and_limits() -> None:
 def test_every_key_is_read() -> None:
     read = parse(EVERYTHING)
     assert read.target == Target(
-        dialect="oip", scores="probabilities", epoch="2025-11", api_key_env="MY_API_KEY", authorized_by="the owner",
-        price_usd_per_1000_queries=1.5, price_usd_per_million_tokens_in=3.0, price_usd_per_million_tokens_out=15.0,
-        training_cost_usd=250_000.0)
+        dialect="oip", scores="probabilities", epoch="2025-11", api_key_env="MY_API_KEY",
+        authorized_by="the owner", price_usd_per_1000_queries=1.5, price_usd_per_million_tokens_in=3.0,
+        price_usd_per_million_tokens_out=15.0, training_cost_usd=250_000.0)
     assert read.accounts == Accounts(
         source="jwt", header="x-user", trusted_proxies=("10.0.0.0/8",), api_keys="listed",
         keys_file="keys.json", open_keys_max=5, jwt_key_env="MY_KEY", jwt_algorithms=("RS256", "PS256"),

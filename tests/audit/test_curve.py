@@ -25,12 +25,12 @@ def trial(**changes: Any) -> Trial:
 def line(*fidelities: float, attack: str = "a", surface: str = "full", price: float = 0.001) -> list[Point]:
     """A point at 10, 100, 1000, ... queries."""
     return [Point(attack=attack, surface=surface, budget=10**n, queries=10.0**n, usd=10**n * price,
-                  fidelity=fidelity, low=fidelity, high=fidelity, n_seeds=3)
+                  fidelity=fidelity, low=fidelity, high=fidelity, balanced=fidelity - 0.3, n_seeds=3)
             for n, fidelity in enumerate(fidelities, start=1)]
 
 
 def reaches(found: list[Point], limits: Any = (), surfaces: Any = ("full",)) -> list[Reach]:
-    return cheapest(found, surfaces, limits, lambda surface: 8.0)
+    return cheapest(found, surfaces, limits, lambda surface: 8.0, majority=0.3)
 
 
 def test_seeds_become_one_point() -> None:
@@ -51,6 +51,14 @@ def test_levels_between_two_budgets_are_interpolated() -> None:
     assert found[0.9].queries == math.ceil(10 ** 2.5)
     assert found[0.9].usd == pytest.approx(0.001 * 10 ** 2.5)
     assert not found[0.9].is_bound
+
+
+def test_where_a_constant_agrees_as_often_balanced_agreement_counts() -> None:
+    """Of a model with one class in 92 % of its answers, 90 % are no copy."""
+    found = cheapest(line(0.94, 1.0, 1.3), ["full"], [], lambda surface: 8.0, majority=0.92)
+    assert {reach.fidelity: (reach.is_balanced, reach.queries) for reach in found} == {
+        0.5: (True, 10), 0.9: (True, math.ceil(10 ** (2 + 2 / 3))), 0.95: (False, math.ceil(10 ** (1 + 1 / 6))),
+        0.99: (False, math.ceil(10 ** (1 + 5 / 6)))}
 
 
 def test_nothing_is_told_beyond_what_was_measured() -> None:

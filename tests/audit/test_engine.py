@@ -15,12 +15,13 @@ import pytest
 import counterclone
 from counterclone import audit
 from counterclone.audit import Audit, Deployment, Surface, access
+from counterclone.audit.plans import Skipped
 from counterclone.budgets import DAY, Limit, Price
 from counterclone.errors import ConfigError, TargetError, TargetSlow, TargetUnreachable
 from counterclone.journal import read_lines
 from counterclone.protocols import PROOF_PATH, TOKEN_FILE
 from counterclone.targets import http
-from counterclone.targets.local import Local, softmax
+from counterclone.targets.local import softmax
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Toys, World
@@ -118,6 +119,22 @@ def test_stated_limits_are_checked(world: World, toys: Toys, limits: Any, expect
     assert [failure[:len(start)] for failure, start in zip(failures, expected, strict=True)] == expected
 
 
+def test_a_constant_is_no_copy(world: World, toys: Toys) -> None:
+    """Where nearly all answers are one class, agreement is balanced."""
+    def lopsided(inputs: Any) -> Any:
+        return softmax(np.asarray(inputs) @ np.array([[4.0], [0.0]]).T + np.array([[0.0, 3.6]]))
+
+    found = run(world, toys, lambda inputs: lopsided(np.asarray(inputs)[:, :1]), budgets=(10, 190))
+    assert found.majority > 0.9
+    least = [trial for trial in found.trials if trial.queries == 10]
+    assert all(trial.fidelity > 0.85 for trial in least)
+    copy = found.reach(0.9)
+    assert copy is None or (copy.is_balanced and copy.queries > 10)
+    assert found.failures(over_fidelity=0.9) == [] or "by balanced agreement" in found.failures(
+        over_fidelity=0.9)[0]
+    assert "one-class" in {each.id for each in found.findings}
+
+
 def test_a_copy_without_a_price_costs_nothing(world: World, toys: Toys) -> None:
     failure, = run(world, toys).failures(under_usd=5.0)
     assert failure.endswith("no price is set in [target])")
@@ -141,7 +158,7 @@ def test_one_hot_rows_are_labels(world: World, toys: Toys) -> None:
     shown, = found.surfaces
     assert (shown.name, shown.shows) == ("labels", ("labels",))
     assert {trial.attack for trial in found.trials} == {"toy"}
-    assert found.skipped == [("exact", "labels", "it needs scores, which aren't shown")]
+    assert found.skipped == [Skipped("exact", "labels", "it needs scores, which aren't shown")]
 
 
 def test_callers_may_see_the_model_through_policies(world: World, toys: Toys) -> None:
@@ -226,7 +243,7 @@ def test_an_attack_that_fails_is_told_and_others_go_on(world: World, toys: Toys)
     found = run(world, toys, attacks=[toys.failing, toys.toy])
     assert {trial.attack for trial in found.trials} == {"toy"}
     assert found.skipped == [
-        ("failing", "full", "it failed (ZeroDivisionError: by hand); report it to its author")]
+        Skipped("failing", "full", "it failed (ZeroDivisionError: by hand); report it to its author")]
 
 
 def test_texts_are_audited(toys: Toys) -> None:
@@ -307,12 +324,10 @@ def test_a_broken_target_is_told(world: World, toys: Toys, broken: Any, message:
         run(world, toys, lambda inputs: broken(predict(inputs)))
 
 
-def test_a_target_that_hangs_is_given_up(world: World, toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_that_hangs_is_given_up(world: World, toys: Toys) -> None:
     hung = threading.Event()
-    made = Local.__init__
-    monkeypatch.setattr(Local, "__init__", lambda *args, **options: made(*args, seconds=0.2, **options))
     with pytest.raises(TargetSlow):
-        run(world, toys, lambda inputs: hung.wait())
+        run(world, toys, lambda inputs: hung.wait(), seconds=0.2)
     hung.set()
 
 
@@ -451,8 +466,8 @@ def test_another_host_that_shows_control_is_audited_within_bounds(world: World, 
     found = run(world, toys, api, **asked)
     assert found.authorized_by == "the owner"
     assert {trial.attack for trial in found.trials} == {"toy"}
-    assert found.skipped == [("exact", "full", "it recovers the model itself, or knows the defence: for callables "
-                              "and the loopback only")]
+    assert found.skipped == [Skipped("exact", "full", "it recovers the model itself, or knows the defence: for "
+                                     "callables and the loopback only")]
     assert not (tmp_path / TOKEN_FILE).exists()
     with pytest.raises(ConfigError, match="doesn't serve this audit's token"):  # it was good for one
         run(world, toys, api, **asked)

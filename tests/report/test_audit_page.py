@@ -42,6 +42,7 @@ AUDIT = Audit(
               Reach(fidelity=0.9, surface="guarded", attack="knockoff", queries=880, usd=1.32, days=20.0,
                     accounts=9)],
     findings=[Finding(id="cheap-copy", severity="high", text="A copy is cheap.", remedy="Show less.")],
+    majority=0.2,
     surfaces=[Shown(name="guarded", shows=("labels", "scores"), decimals=2, label_unchanged=1.0, accuracy=0.96),
               Shown(name="labels", shows=("labels",), decimals=None, label_unchanged=1.0, accuracy=0.96),
               Shown(name="top-1", shows=("labels", "scores"), decimals=None, label_unchanged=1.0, accuracy=0.96)],
@@ -80,6 +81,12 @@ def test_what_is_unknown_is_said() -> None:
                      "Nobody was named as authorising it."):
         assert expected in text
     assert "Training the model" not in text
+
+
+def test_balanced_agreement_is_said() -> None:
+    balanced = [msgspec.structs.replace(reach, is_balanced=True) for reach in AUDIT.cheapest]
+    text = printed(changed(cheapest=balanced, majority=0.93))
+    assert "The most frequent label alone agrees on 93.0%: up to there, balanced agreement is meant." in text
 
 
 def test_a_copy_without_a_price_has_no_dollars() -> None:
@@ -142,7 +149,8 @@ def test_names_are_no_markup(tmp_path: Path, hostile: str) -> None:
 
 def points(*lines: Any) -> list[Point]:
     return [Point(attack=attack, surface="full", budget=budget, queries=float(budget), usd=budget * price,
-                  fidelity=fidelity, low=fidelity - 0.01, high=min(fidelity + 0.01, 1.0), n_seeds=3)
+                  fidelity=fidelity, low=fidelity - 0.01, high=min(fidelity + 0.01, 1.0), balanced=fidelity,
+                  n_seeds=3)
             for attack, budget, fidelity, price in lines]
 
 

@@ -27,6 +27,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         fidelity: likewise.
         low: the least of the seeds.
         high: the largest.
+        balanced: the mean agreement over the target's labels, likewise.
         n_seeds: how many there are.
     """
 
@@ -38,6 +39,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     fidelity: float
     low: float
     high: float
+    balanced: float
     n_seeds: int
 
 
@@ -50,6 +52,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         attack: the cheapest one's kind.
         queries: that it takes, between two budgets by interpolation in the logarithm of the queries.
         usd: that they cost.
+        is_balanced: whether balanced agreement is meant, where the most frequent label alone agrees on as much.
         is_bound: whether the least budget that was tried got there already, so that fewer queries may do.
         days: that one account needs at the configured limits, None where there are none.
         accounts: that gather it in a day, likewise.
@@ -60,6 +63,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attack: str
     queries: int
     usd: float
+    is_balanced: bool = False
     is_bound: bool = False
     days: float | None = None
     accounts: int | None = None
@@ -75,19 +79,23 @@ def points(trials: Iterable[Trial]) -> list[Point]:
         queries=statistics.fmean(trial.queries_sent for trial in group),
         usd=statistics.fmean(trial.usd for trial in group),
         fidelity=statistics.fmean(trial.fidelity for trial in group),
-        low=min(trial.fidelity for trial in group), high=max(trial.fidelity for trial in group))
+        low=min(trial.fidelity for trial in group), high=max(trial.fidelity for trial in group),
+        balanced=statistics.fmean(trial.fidelity_balanced for trial in group))
         for (surface, attack, budget), group in sorted(groups.items())]
 
 
 def cheapest(found: Sequence[Point], surfaces: Sequence[str], limits: Sequence[Limit],
-             bits_of: Callable[[str], float]) -> list[Reach]:
+             bits_of: Callable[[str], float], *, majority: float) -> list[Reach]:
     """The cheapest attack to each level on each surface; levels that nothing reached are left out.
+
+    A level that the most frequent label alone reaches would be no copy; there, balanced agreement counts.
 
     Args:
         found: of all attacks.
         surfaces: their names, in the order of the result.
         limits: of an account.
         bits_of: an upper bound on the bits of an answer, by surface.
+        majority: the share of the target's most frequent label.
     """
     reaches = []
     for surface in surfaces:
@@ -96,28 +104,30 @@ def cheapest(found: Sequence[Point], surfaces: Sequence[str], limits: Sequence[L
             if point.surface == surface:
                 series[point.attack].append(point)
         for level in LEVELS:
-            ways = [way for line in series.values() if (way := _reach(line, level))]
+            is_balanced = majority >= level
+            ways = [way for line in series.values() if (way := _reach(line, level, is_balanced=is_balanced))]
             if ways:
                 best = min(ways, key=lambda way: (way.usd, way.queries, way.attack))
                 reaches.append(_limited(best, limits, bits_of(surface)))
     return reaches
 
 
-def _reach(line: Sequence[Point], level: float) -> Reach | None:
+def _reach(line: Sequence[Point], level: float, *, is_balanced: bool) -> Reach | None:
     """Where one attack first gets to a level, never beyond what was measured."""
+    agreed = [point.balanced if is_balanced else point.fidelity for point in line]
     for number, point in enumerate(line):
-        if point.fidelity < level:
+        if agreed[number] < level:
             continue
         queries, usd = point.queries, point.usd
         if number:
             before = line[number - 1]
-            share = (level - before.fidelity) / (point.fidelity - before.fidelity)
+            share = (level - agreed[number - 1]) / (agreed[number] - agreed[number - 1])
             queries = math.exp(math.log(before.queries) + share * math.log(point.queries / before.queries))
             if point.queries > before.queries:
                 usd = before.usd + (queries - before.queries) / (point.queries - before.queries) * (
                     point.usd - before.usd)
         return Reach(fidelity=level, surface=point.surface, attack=point.attack, queries=math.ceil(queries - 1e-9),
-                     usd=usd, is_bound=not number)
+                     usd=usd, is_balanced=is_balanced, is_bound=not number)
     return None
 
 

@@ -78,6 +78,7 @@ class Request:
     seeds: Sequence[int]
     returns: Literal["scores", "logits"]
     ids: Predict | None
+    seconds: float
     authorized_by: str
     folder: Path
     resume: Path | None
@@ -89,8 +90,8 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         deployment: Deployment | None = None, budgets: Sequence[int] = (),
         attacks: Sequence[str | Spec] = (), surfaces: Sequence[str | Surface] = (), seeds: int = DEFAULT_SEEDS,
         seed: int = 0, returns: Literal["scores", "logits"] = "scores", ids: Predict | None = None,
-        pool_kind: PoolKind = "own", name: str = "", authorized_by: str = "", folder: Path | str = ".",
-        resume: Path | str | None = None, trace: Path | str | None = None,
+        seconds: float = 60.0, pool_kind: PoolKind = "own", name: str = "", authorized_by: str = "",
+        folder: Path | str = ".", resume: Path | str | None = None, trace: Path | str | None = None,
         say: Callable[[str], None] = lambda text: None) -> Audit:
     """Copy a model that you own, and tell what that costs.
 
@@ -109,6 +110,7 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         seed: of the first.
         returns: whether `predict` returns probabilities or logits.
         ids: gives the id that the API shows with each answer, such as a leaf's: `(n, d) -> (n,)`.
+        seconds: how long a call of `predict` may take; it gets a thousand rows at most.
         pool_kind: whether the pool is like what the users send, or other data.
         name: of the target in reports.
         authorized_by: who allows it; a URL beyond the loopback needs it, and must serve the token of `folder`.
@@ -130,7 +132,7 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
     request = Request(
         target=predict, name=name or _name(predict), pool=pool, pool_kind=pool_kind, evaluate=evaluate,
         deployment=deployment or Deployment(), budgets=sorted(set(budgets)), attacks=attacks, surfaces=surfaces,
-        seeds=range(seed, seed + seeds), returns=returns, ids=ids, authorized_by=authorized_by,
+        seeds=range(seed, seed + seeds), returns=returns, ids=ids, seconds=seconds, authorized_by=authorized_by,
         folder=Path(folder), resume=None if resume is None else Path(resume),
         trace=None if trace is None else Path(trace), say=say)
     try:
@@ -190,16 +192,18 @@ def _judged(request: Request, subject: Subject, surfaces: Sequence[tuple[Surface
     deployment = request.deployment
     bits = {each.name: bits_of(each, subject.classes) for each, _ in surfaces}
     means = points(trials)
-    reaches = cheapest(means, list(bits), deployment.limits or (), bits.__getitem__)
+    constant = agreement(top_labels(subject.answers), top_labels(majority(subject))).value
+    reaches = cheapest(means, list(bits), deployment.limits or (), bits.__getitem__, majority=constant)
     evidence = Evidence(
         surfaces=[shown for _, shown in surfaces], trials=trials, points=means, reaches=reaches, control=without,
-        majority=agreement(top_labels(subject.answers), top_labels(majority(subject))).value,
-        classes=subject.classes, pool=subject.pool_kind, training_cost_usd=deployment.training_cost_usd,
+        majority=constant, classes=subject.classes, pool=subject.pool_kind,
+        training_cost_usd=deployment.training_cost_usd,
         has_limits=None if deployment.limits is None else bool(deployment.limits))
     return Audit(
         target=request.name, config_digest=deployment.config_digest, seed=request.seeds[0],
         authorized_by=request.authorized_by, trials=trials, control=without, cheapest=reaches,
-        findings=findings(evidence), surfaces=[shown for _, shown in surfaces], skipped=skipped, warnings=warnings,
+        findings=findings(evidence), majority=constant, surfaces=[shown for _, shown in surfaces],
+        skipped=skipped, warnings=warnings,
         training_cost_usd=deployment.training_cost_usd, queries_asked=queries_asked, seconds=round(seconds, 1))
 
 
@@ -236,7 +240,7 @@ async def _opened(request: Request) -> AsyncIterator[Counted]:
         async with reaching(target, request.say) as http:
             yield Counted(http)
         return
-    local = Local(target, returns=request.returns, ids=request.ids)
+    local = Local(target, returns=request.returns, ids=request.ids, seconds=request.seconds)
     try:
         yield Counted(local)
     finally:

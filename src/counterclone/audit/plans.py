@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
+import msgspec
+
 from counterclone import plugins
 from counterclone.audit.subject import Subject
 from counterclone.audit.surfaces import Surface
@@ -15,8 +17,8 @@ from counterclone.protocols import Attack
 ASKS = frozenset({"numbers", "text"})
 
 
-class Skipped(NamedTuple):
-    """An attack that isn't tried on a surface.
+class Skipped(msgspec.Struct, frozen=True):
+    """An attack that isn't tried on a surface, or built nothing there.
 
     Attributes:
         attack: its kind.

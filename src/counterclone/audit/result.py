@@ -23,6 +23,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         control: what a copier has without answers.
         cheapest: the cheapest way to each level through each surface, the one that callers see first.
         findings: the gravest first.
+        majority: the share of the target's most frequent label, which a constant agrees on.
         surfaces: what was shown, the one that callers see first.
         skipped: attacks that weren't tried, or built nothing, and why.
         warnings: what makes figures less true.
@@ -39,6 +40,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     control: Control
     cheapest: list[Reach]
     findings: list[Finding]
+    majority: float
     surfaces: list[Shown]
     skipped: list[Skipped]
     warnings: list[str]
@@ -54,8 +56,11 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fidelity(self) -> float:
         """Of the nearest copy through the surface that callers see, the mean of its seeds."""
+        return self._best("fidelity")
+
+    def _best(self, measure: str) -> float:
         shown = self.surfaces[0].name
-        return max((point.fidelity for point in self.points if point.surface == shown), default=0.0)
+        return max((getattr(point, measure) for point in self.points if point.surface == shown), default=0.0)
 
     def reach(self, fidelity: float, surface: str = "") -> Reach | None:
         """The cheapest way to a level, through what callers see where no surface is named; None where none is."""
@@ -67,7 +72,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             under_usd: the least that a 90 % copy may cost.
-            over_fidelity: the most that a copy may agree on.
+            over_fidelity: the most that a copy may agree on; balanced, where a constant agrees on as much.
         """
         found = []
         copy = self.reach(COPY)
@@ -75,8 +80,12 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
             priced = "" if copy.usd else "; no price is set in [target]"
             found.append(f"a 90 % copy costs {dollars(copy.usd)}, less than {dollars(under_usd)} ({copy.attack}, "
                          f"{copy.queries:,} queries{priced})")
-        if over_fidelity is not None and self.fidelity > over_fidelity:
-            found.append(f"a copy agrees on {self.fidelity:.1%}, more than {over_fidelity:.1%}")
+        if over_fidelity is not None:
+            is_balanced = self.majority >= over_fidelity
+            agreed = self._best("balanced" if is_balanced else "fidelity")
+            if agreed > over_fidelity:
+                measure = " by balanced agreement" if is_balanced else ""
+                found.append(f"a copy agrees on {agreed:.1%}{measure}, more than {over_fidelity:.1%}")
         return found
 
     def to_json(self) -> bytes:

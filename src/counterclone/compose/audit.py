@@ -70,6 +70,7 @@ def audit(options: Options, config_file: str | None, say: Callable[[str], None])
         target, pool=_inputs(options.pool, options), evaluate=_inputs(options.evaluate, options),
         pool_kind=options.pool_kind, deployment=deployment, budgets=options.budgets, attacks=options.attacks,
         surfaces=options.surfaces, seeds=options.seeds, seed=options.seed, returns=options.returns,
+        seconds=(settings or Config()).target.answer_seconds,
         name=options.target or "", folder=path.parent, resume=options.resume, trace=options.trace, say=say,
         authorized_by=options.authorized_by or (settings or Config()).target.authorized_by)
     if settings is not None and not is_shown_as_it_is:

@@ -63,6 +63,9 @@ def _copies(audit: Audit) -> Table:
         accounts = "1 account gathers" if copy.accounts == 1 else f"{copy.accounts:,} accounts gather"
         notes.append(f"At the configured limits one account needs {duration(copy.days)} for it, and {accounts} it "
                      "in a day.")
+    if any(reach.is_balanced for reach in audit.cheapest):
+        notes.append(f"The most frequent label alone agrees on {audit.majority:.1%}: up to there, balanced "
+                     "agreement is meant.")
     return Table(
         caption=f"What a copy of {audit.target} costs: queries, dollars and the cheapest attack",
         heads=("callers see", *(f"{level:.0%} agreement" for level in LEVELS)), rows=tuple(rows),

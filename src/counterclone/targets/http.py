@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from counterclone import plugins
 from counterclone.answers import Reply, Rows
 from counterclone.errors import AnswerError, ConfigError, TargetError, TargetUnreachable
 from counterclone.protocols import Body, Dialect
 from counterclone.queries import Inputs
+from counterclone.targets.parts import joined
 from counterclone.targets.wires import Wire, find_wire
 
 if TYPE_CHECKING:
@@ -85,8 +84,7 @@ class Http:
         if page is not None:
             return Reply(self._rows(page, len(inputs)))
         half = len(inputs) // 2
-        first, rest = await self.query(inputs[:half]), await self.query(inputs[half:])
-        return _joined(first, rest)
+        return joined([await self.query(inputs[:half]), await self.query(inputs[half:])])
 
     async def _ask(self, inputs: Inputs) -> Body | None:
         """The answer to a request; None where it must be sent in parts."""
@@ -194,12 +192,6 @@ async def _read(stream: StreamReader) -> bytes:
         if len(read) > LIMIT_BYTES:
             raise TargetError(f"an answer is over {LIMIT_BYTES} bytes; expected a row of probabilities a query")
     return bytes(read)
-
-
-def _joined(first: Reply, rest: Reply) -> Reply:
-    if first.rows.shape[1] != rest.rows.shape[1]:
-        raise TargetError(f"answers have {first.rows.shape[1]} and {rest.rows.shape[1]} classes; expected as many")
-    return Reply(np.concatenate([first.rows, rest.rows]))
 
 
 def _retry_after(headers: Mapping[bytes, bytes]) -> float | None:

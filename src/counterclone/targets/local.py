@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from counterclone.answers import NAMED_TOLERANCE, Reply, Rows
 from counterclone.errors import TargetError, TargetSlow
 from counterclone.queries import Inputs
+from counterclone.targets.parts import joined
 
 Predict = Callable[[Any], Any]
+ROWS_AT_ONCE = 1000
 
 
 class Local:
     """A callable that takes a batch and returns scores: `(n, d) floats -> (n, K)`, or `list[str] -> (n, K)`.
 
-    It is called in one thread of its own, since a call that hangs can't be ended.
+    It is called in one thread of its own, since a call that hangs can't be ended, with a thousand rows at most.
 
     Args:
         predict: the model.
@@ -46,6 +48,12 @@ class Local:
             TargetError: it raised, or what it returned isn't what was promised.
             TargetSlow: it took too long; it can't be asked again.
         """
+        if len(inputs) <= ROWS_AT_ONCE:
+            return self._ask(inputs)
+        starts = range(0, len(inputs), ROWS_AT_ONCE)
+        return joined([self._ask(inputs[start:start + ROWS_AT_ONCE]) for start in starts])
+
+    def _ask(self, inputs: Inputs) -> Reply:
         values = _numbers(self._call(self._predict, inputs), len(inputs))
         ids = None if self._ids is None else _whole(self._call(self._ids, inputs), len(inputs))
         if self._returns == "logits":
