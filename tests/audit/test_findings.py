@@ -77,11 +77,12 @@ def test_a_bound_is_told_as_one() -> None:
 @pytest.mark.parametrize(("exact", "is_told"), [
     ({"is_verified": True}, True), ({"is_verified": False}, False), ({"parameter_error": 1e-6}, True),
     ({"parameter_error": 0.1}, False), ({"is_verified": False, "parameter_error": 1e-6}, True),
-    ({"surface": "decimals-6", "is_verified": True}, False),
+    ({"surface": "decimals-6", "is_verified": True}, False), ({"fidelity": 0.9, "is_verified": True}, False),
 ], ids=str)
 def test_an_exact_copy_is_critical(exact: Any, is_told: bool) -> None:
-    told = found(trials=[TRIAL, changed(TRIAL, attack="equation_solving", queries_sent=65, usd=0.0975, **exact),
-                         changed(TRIAL, attack="equation_solving", queries_sent=650, usd=0.975, **exact)])
+    solved = changed(TRIAL, **{"attack": "equation_solving", "fidelity": 1.0, **exact})
+    told = found(trials=[TRIAL, changed(solved, queries_sent=65, usd=0.0975),
+                         changed(solved, queries_sent=650, usd=0.975)])
     assert ("exact-copy" in told) == is_told
     if is_told:
         assert told["exact-copy"].severity == "critical"

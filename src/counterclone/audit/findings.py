@@ -18,6 +18,7 @@ REFERENCES = ("OWASP AISVS C11.5", "MITRE ATLAS AML.T0024.002", "NIST AI 100-2, 
 
 COPY = 0.9
 EXACT_ERROR = 1e-3
+NEARLY_ALL = 0.99
 ONE_CLASS = 0.8
 FLIPS = 0.005
 NEAR_CONTROL = 0.02
@@ -113,8 +114,9 @@ def findings(evidence: Evidence) -> list[Finding]:
 
 
 def _exact(evidence: Evidence) -> Iterator[Finding]:
-    exact = [trial for trial in evidence.trials if trial.surface == evidence.shown.name and (
-        trial.is_verified or (trial.parameter_error is not None and trial.parameter_error < EXACT_ERROR))]
+    exact = [trial for trial in evidence.trials if trial.surface == evidence.shown.name
+             and trial.fidelity >= NEARLY_ALL and (trial.is_verified or (
+                 trial.parameter_error is not None and trial.parameter_error < EXACT_ERROR))]
     if not exact:
         return
     least = min(exact, key=lambda trial: trial.queries_sent)
