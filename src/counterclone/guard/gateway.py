@@ -81,6 +81,7 @@ class Gateway:
                 pulse.cancel()
                 self._private.should_exit = True
                 await admin
+                await self._proxy.close()  # which a server that doesn't wait leaves out
 
     def stop(self) -> None:
         """Finish the requests under way, then stop; at once where it was told before."""

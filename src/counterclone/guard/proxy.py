@@ -119,6 +119,11 @@ class Proxy:
             self.trouble = None
             writer.close()
 
+    async def close(self) -> None:
+        """Close all connections; once more does nothing."""
+        if self._session is not None:
+            await self._session.close()
+
     async def _live(self, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
         connector = Pool(limit=self.limit_connections, keepalive_timeout=IDLE_SECONDS)
@@ -127,7 +132,7 @@ class Proxy:
             skip_auto_headers=_NO_AUTO_HEADERS, max_line_size=1 << 14, max_field_size=1 << 16)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._session.close()
+        await self.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _forward(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:

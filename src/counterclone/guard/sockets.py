@@ -34,7 +34,7 @@ def listen(address: str, key: str) -> socket.socket:
     """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
-    if not host or not port.isdecimal() or int(port) > LAST_PORT:
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > LAST_PORT:
         raise ConfigError(f"{key} = {address}: expected host:port such as 127.0.0.1:8000 or [::1]:8000")
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

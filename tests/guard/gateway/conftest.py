@@ -145,6 +145,14 @@ class Wire:
         self._read += data
 
 
+@contextlib.contextmanager
+def connected(port: int) -> Iterator[Wire]:
+    """A connection to a port of this machine."""
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield Wire(connection)
+
+
 Script = Callable[[Wire, Message], None]
 """What a model server does with a request; it closes the connection by raising EOFError."""
 
@@ -257,12 +265,9 @@ class Running:
         self._thread.start()
         assert until(lambda: self.gateway._public.started and self.gateway._private.started)
 
-    @contextlib.contextmanager
-    def client(self) -> Iterator[Wire]:
+    def client(self) -> contextlib.AbstractContextManager[Wire]:
         """A connection of a client."""
-        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            yield Wire(connection)
+        return connected(self.port)
 
     def ask(self, *pieces: bytes, has_body: bool = True) -> Message:
         """One request on a connection of its own, and its answer."""
@@ -272,8 +277,7 @@ class Running:
 
     def admin(self, path: bytes) -> Message:
         """What the private port answers."""
-        with socket.create_connection(("127.0.0.1", self.admin_port), SECONDS) as connection:
-            wire = Wire(connection)
+        with connected(self.admin_port) as wire:
             wire.send(get(path))
             return wire.message()
 
@@ -347,15 +351,26 @@ IMPATIENT = SETTINGS.replace("= 30\n", "= 1\n")
 """For what must not last; nothing else is asked of such a gateway, since a busy machine may take as long."""
 
 
+Make = Callable[[str], contextlib.AbstractContextManager[Running]]
+
+
 @pytest.fixture(scope="session")
-def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes gateways that outlive a test."""
+    return lambda settings: _running(tmp_path_factory.mktemp("gateway"), settings)
+
+
+@pytest.fixture(scope="session")
+def long_lived(make: Make) -> Iterator[Running]:
     """The gateway of most tests."""
-    yield from _running(tmp_path_factory.mktemp("gateway"), SETTINGS)
+    with make(SETTINGS) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def short_tempered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    yield from _running(tmp_path_factory.mktemp("impatient"), IMPATIENT)
+def short_tempered(make: Make) -> Iterator[Running]:
+    with make(IMPATIENT) as running:
+        yield running
 
 
 @pytest.fixture
@@ -382,6 +397,20 @@ def fixture_until() -> Callable[..., bool]:
     return until
 
 
+@pytest.fixture
+def connect() -> Callable[[int], contextlib.AbstractContextManager[Wire]]:
+    """Connects to a port of this machine."""
+    return connected
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
 Start = Callable[..., Running]
 
 
@@ -403,6 +432,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         yield begin
 
 
+@contextlib.contextmanager
 def _running(folder: Path, settings: str) -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patch, contextlib.closing(Upstream()) as upstream:
         patch.delenv("COUNTERCLONE_SECRET", raising=False)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import socket
 import struct
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import brotli
 import pytest
 
 from counterclone.guard import gateway as gateway_module
@@ -333,6 +336,29 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(gateway: Running, up
         wire.send(GET + b"\r\n")
         assert wire.message().status == 200
     assert len(upstream.asked) == 1
+
+
+COMPRESSED = {
+    "gzip": (gzip.compress(QUERY), b"gzip", 200), "brotli": (brotli.compress(QUERY), b"br", 200),
+    "zlib": (zlib.compress(QUERY), b"deflate", 200), "a gzip bomb": (gzip.compress(bytes(20_000_000)), b"gzip", 413),
+    "a brotli bomb": (brotli.compress(bytes(20_000_000), quality=5), b"br", 413),
+    "nested": (gzip.compress(gzip.compress(QUERY)), b"gzip, gzip", 400),
+    "junk behind": (gzip.compress(QUERY) + QUERY, b"gzip", 400),
+    "two members": (gzip.compress(QUERY) * 2, b"gzip", 400), "half": (gzip.compress(QUERY)[:-9], b"gzip", 400),
+    "another word": (QUERY, b"zstd", 400), "not at all": (QUERY, b"gzip", 400),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_the_target_gets_what_the_guard_unpacked(gateway: Running, upstream: Upstream, name: str) -> None:
+    body, encoding, status = COMPRESSED[name]
+    head = HEAD + b"content-encoding: " + encoding + b"\r\ncontent-length: %d\r\n\r\n" % len(body)
+    answer = gateway.ask(head + body)
+    assert answer.status == status
+    if status == 200:
+        assert (upstream.asked[0].body, upstream.asked[0].values(b"content-encoding")) == (QUERY, [])
+    else:
+        assert (set(answer.json), upstream.asked) == ({"error", "code"}, [])
 
 
 # Clients that are slow, or many
