@@ -340,7 +340,8 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(gateway: Running, up
 
 COMPRESSED = {
     "gzip": (gzip.compress(QUERY), b"gzip", 200), "brotli": (brotli.compress(QUERY), b"br", 200),
-    "zlib": (zlib.compress(QUERY), b"deflate", 200), "a gzip bomb": (gzip.compress(bytes(20_000_000)), b"gzip", 413),
+    "zlib": (zlib.compress(QUERY), b"deflate", 200),
+    "a gzip bomb": (gzip.compress(bytes(20_000_000)), b"gzip", 413),
     "a brotli bomb": (brotli.compress(bytes(20_000_000), quality=5), b"br", 413),
     "nested": (gzip.compress(gzip.compress(QUERY)), b"gzip, gzip", 400),
     "junk behind": (gzip.compress(QUERY) + QUERY, b"gzip", 400),
