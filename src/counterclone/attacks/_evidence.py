@@ -33,6 +33,7 @@ class Evidence:
         self.has_ids = False
         self._notes = Notebook(prior)
         self._by_label = False
+        self._classes = prior.classes
         self._numbers: dict[object, int] = {}
         self._places: dict[bytes, int] = {}
 
@@ -43,6 +44,11 @@ class Evidence:
     def left(self) -> int:
         """Queries that may still be asked."""
         return self._notes.left
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether answers tell more of leaves than labels would."""
+        return self.has_ids or len(self._numbers) > self._classes
 
     def ask(self, inputs: Features) -> Asks[list[int]]:
         """The places of queries, (n, features), in the evidence; those that aren't there are asked.
@@ -70,6 +76,7 @@ class Evidence:
     def trust_labels_only(self) -> None:
         """Take labels for leaves from now on."""
         self._by_label = True
+        self._numbers.clear()
         self.leaves = self._leaves(Reply(np.array(self.rows)))
 
     def _leaves(self, reply: Reply) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -71,11 +72,13 @@ class Tree:
         self._thresholds = np.array([node.border.low if node.border else 0.0 for node in nodes])
         self._children = np.array([[places[id(child)] for child in node.children] or [i, i]
                                    for i, node in enumerate(nodes)])
-        self._rows = np.array([_row(node, evidence) for node in nodes])
+        self._rows = np.array([_row(node, evidence) for node in nodes if not node.children])
+        self._leaves = np.cumsum(self._features < 0) - 1
 
     def answer(self, inputs: Inputs) -> Rows:
         """The rows of the leaves: (queries, classes)."""
-        return self._rows[self.places(np.asarray(inputs, dtype=np.float64))]
+        rows: Rows = self._rows[self._leaves[self.places(np.asarray(inputs, dtype=np.float64))]]
+        return rows
 
     def places(self, inputs: Features) -> NDArray[np.intp]:
         """Where each input ends, as places among the root's `nodes`: (queries,)."""
@@ -90,5 +93,5 @@ class Tree:
 def _row(node: Node, evidence: Evidence) -> Rows:
     """What most of the queries in a box were answered."""
     leaves = [evidence.leaves[i] for i in node.points]
-    most = max(leaves, key=leaves.count)
+    most = Counter(leaves).most_common(1)[0][0]
     return evidence.rows[node.points[leaves.index(most)]]

@@ -21,7 +21,10 @@ from counterclone.randomness import Generator
 
 BEYOND = 2.0
 """How far outside the range of the pool splits are looked for, where such inputs are answered."""
-PILOT = 8
+PILOT, NEAR, NEARBY = 12, 3, 0.02
+"""The first inputs, how many others are asked near each, and how near, as a share of half the range."""
+POOLED = 0.2
+"""How much of the budget the pool gets at first, where leaves may look alike."""
 PROBES = 120
 QUIET_WITH_IDS, QUIET = 1, 25
 """Batches of probes without a surprise after which it stops."""
@@ -32,31 +35,32 @@ class PathFinding(Spec, frozen=True):
 
     The leaves of a tree are boxes, and a box lies in one leaf where two opposite corners of it do. So it asks two
     corners of the whole range; where their leaves differ, it turns the features of one into those of the other,
-    half of them at a time, until one feature is left that changes the leaf, halves the interval of that feature
-    down to the threshold, and goes on with the boxes on both sides. Thresholds are looked for where other paths have
-    them, then at values of the pool and midway between, then anywhere.
+    half of them at a time, until one feature is left that changes the leaf; halves the interval of that feature
+    down to the threshold; and goes on with the boxes on both sides. Thresholds are looked for where other paths
+    have them, then at values of the pool and midway between them, then anywhere.
 
-    Needs no more than labels, but what it finds depends on what answers show. Leaf ids give the tree itself, and it
-    stops when held-out queries agree. Without ids, a row of probabilities stands for its leaf, and leaves with the
-    same row hide each other's borders; of labels alone (also where rows are noisy) few differ. Then it probes with
-    the pool, mixtures of its inputs, even inputs and corners, and takes every surprise apart, until its budget is
-    spent or surprises end. It can't copy what isn't a tree: forests and networks have too many boxes.
+    Needs no more than labels, but what it finds depends on what answers show. Leaf ids give the tree itself, to
+    `tolerance`, and it stops when queries that it held back agree. Without ids, a row of probabilities stands for
+    its leaf, and leaves with the same row hide each other's borders; labels alone (taken where rows are noisy)
+    tell least. Then it probes with the pool, mixtures of its inputs, even inputs and corners, and takes every
+    surprise apart, until its budget is spent or surprises end, and claims nothing. It can't copy what isn't a tree:
+    forests and networks have too many boxes. Small budgets leave the tree unfinished, and students do better.
 
     Tramer et al. 2016, "Stealing Machine Learning Models via Prediction APIs", section 4.2; there each feature is
     searched by itself, from one input of a leaf.
 
     Attributes:
-        precision: how exact thresholds are, as a share of a feature's range.
+        tolerance: how near to a threshold is near enough, as a share of the feature's range.
     """
 
-    precision: Annotated[float, msgspec.Meta(ge=1e-12, le=0.1)] = 1e-6
+    tolerance: Annotated[float, msgspec.Meta(ge=1e-12, le=0.1)] = 1e-6
 
     needs: ClassVar[frozenset[str]] = frozenset({"numbers"})
     is_exact: ClassVar[bool] = True
 
     def run(self, prior: Prior, rng: Generator) -> Asking:
         """Ask, and build the tree."""
-        finding = _Finding(prior, rng, self.precision)
+        finding = _Finding(prior, rng, self.tolerance)
         try:
             yield from finding.ask()
         except BudgetExhausted:
@@ -67,12 +71,12 @@ class PathFinding(Spec, frozen=True):
 class _Finding:
     """One run: what was asked, and the tree so far."""
 
-    def __init__(self, prior: Prior, rng: Generator, precision: float) -> None:
+    def __init__(self, prior: Prior, rng: Generator, tolerance: float) -> None:
         self.evidence = Evidence(prior)
         self._rng = rng
         self._range = Box.of(prior)
         self._pool = np.asarray(prior.pool, dtype=np.float64).reshape(-1, len(prior.lower))
-        self._close = 2.0 * precision * self._range.half
+        self._close = 2.0 * tolerance * self._range.half
         self._borders = Borders(self.evidence, self._pool, self._close, rng)
         whole = self._range.widened(BEYOND) if prior.is_open else self._range
         self._root = Node(whole.lower, whole.upper, [], self._pool)
@@ -98,17 +102,19 @@ class _Finding:
             yield from self._explore()
 
     def _pilot(self) -> Asks[None]:
-        """Ask a few inputs, and others close to them: rows that differ there don't stand for leaves."""
+        """See what stands for a leaf: not rows, where an input and others near it all have different ones."""
         few = self._pool[:PILOT] if len(self._pool) else self._range.uniform(self._rng, PILOT)
-        found = yield from self._ask(self._root, few)
+        found = [(yield from self._ask(self._root, few))]
         if self.evidence.has_ids:
             return
-        steps = self._rng.choice((-1.0, 1.0), few.shape) * self._close
-        near = np.clip(few + steps, self._root.lower, self._root.upper)
-        found_near = yield from self._ask(self._root, near)
-        leaves = np.array(self.evidence.leaves)
-        if (leaves[found] != leaves[found_near]).mean() > 0.5:
+        for _ in range(NEAR):
+            steps = self._rng.uniform(-NEARBY, NEARBY, few.shape) * self._range.half
+            near = np.clip(few + steps, self._root.lower, self._root.upper)
+            found.append((yield from self._ask(self._root, near)))
+        leaves = np.array(self.evidence.leaves)[np.array(found)]
+        if any(len(set(each)) == len(each) for each in leaves.T.tolist()):
             self.evidence.trust_labels_only()
+        yield from self._ask(self._root, self._pool[:int(POOLED * self.evidence.left)])
 
     def _ask(self, node: Node, inputs: Features) -> Asks[list[int]]:
         """Ask inputs inside a box; their places in the evidence."""
@@ -126,8 +132,8 @@ class _Finding:
         """Take boxes apart until each lies in one leaf as far as is known, those with most of the pool first."""
         while self._queue:
             node = heapq.heappop(self._queue)[2]
-            yield from self._ask(node, np.array([node.lower, node.upper]))
-            pair = self._differing(node)
+            lower, upper = yield from self._ask(node, np.array([node.lower, node.upper]))
+            pair = self._differing(node, lower, upper)
             if pair is None:
                 continue
             before = len(self.evidence)
@@ -139,20 +145,21 @@ class _Finding:
             for child in node.children:
                 self._enqueue(child)
 
-    def _differing(self, node: Node) -> tuple[Features, Features] | None:
-        """Two queries in a box whose leaves differ, its corners if theirs do; None where there are none."""
-        inputs = [self.evidence.inputs[i] for i in node.points]
-        leaves = np.array([self.evidence.leaves[i] for i in node.points])
-        lower, upper = (next(i for i, one in enumerate(inputs) if np.array_equal(one, corner))
-                        for corner in (node.lower, node.upper))
-        if leaves[lower] != leaves[upper]:
+    def _differing(self, node: Node, lower: int, upper: int) -> tuple[Features, Features] | None:
+        """Two queries in a box whose leaves differ; None where there are none.
+
+        They are its corners where answers tell leaves apart, so that the first split of the box is found first.
+        Where many leaves look alike they are near each other, and one of them is of the pool if it can be.
+        """
+        inputs, leaves = self.evidence.inputs, self.evidence.leaves
+        if leaves[lower] != leaves[upper] and self.evidence.tells_apart:
             return inputs[lower], inputs[upper]
-        others = np.flatnonzero(leaves != leaves[lower])
-        if not len(others):
+        other = next((i for i in node.points if leaves[i] != leaves[lower]), None)
+        if other is None:
             return None
-        one, same = inputs[others[0]], np.flatnonzero(leaves == leaves[lower])
-        n_features = [(inputs[i] != one).sum() for i in same]
-        return inputs[same[int(np.argmin(n_features))]], one
+        same = [i for i in node.points if leaves[i] == leaves[lower]]
+        n_features = [np.count_nonzero(inputs[i] != inputs[other]) for i in same]
+        return inputs[same[int(np.argmin(n_features))]], inputs[other]
 
     def _probe(self, pooled: Features) -> Asks[list[Node]]:
         """Ask some of the pool, and as many inputs of other kinds; the leaves that were wrong on some."""
@@ -179,10 +186,12 @@ class _Finding:
         if not len(self._pool):
             return self._range.uniform(self._rng, n)
         one, other = self._pool[self._rng.integers(0, len(self._pool), (2, n))]
-        return np.where(self._rng.random(one.shape) < self._rng.random((n, 1)), one, other)
+        mixed: Features = np.where(self._rng.random(one.shape) < self._rng.random((n, 1)), one, other)
+        return mixed
 
     def _corners(self, leaves: list[Node], n: int) -> Features:
         """Corners of boxes, drawn evenly, (n, features)."""
-        chosen = [leaves[i] for i in self._rng.integers(0, len(leaves), n)]
-        lower, upper = np.array([node.lower for node in chosen]), np.array([node.upper for node in chosen])
-        return np.where(self._rng.random(lower.shape) < 0.5, lower, upper)
+        chosen = self._rng.integers(0, len(leaves), n)
+        boxes = np.array([(leaves[i].lower, leaves[i].upper) for i in chosen])
+        corners: Features = np.where(self._rng.random(boxes[:, 0].shape) < 0.5, boxes[:, 0], boxes[:, 1])
+        return corners
