@@ -15,6 +15,7 @@ from counterclone.plugins import Spec
 from counterclone.protocols import Attack
 
 ASKS = frozenset({"numbers", "text"})
+LARGEST = 1000
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -46,8 +47,8 @@ class Group(NamedTuple):
 def budgets_for(subject: Subject) -> tuple[int, ...]:
     """Budgets where the user names none: what equations take, and what students learn from."""
     n_unknown = len(subject.lower) + 1
-    by_equations = {n_unknown, 2 * n_unknown} if 1 < n_unknown <= 1000 else set()
-    return tuple(sorted({100, 300, 1000} | by_equations))
+    by_equations = {n_unknown} if 1 < n_unknown <= LARGEST else set()
+    return tuple(sorted({100, 300, LARGEST} | by_equations))
 
 
 def groups(attacks: Sequence[Spec], surfaces: Sequence[Surface], budgets: Sequence[int], *, is_text: bool,

@@ -17,6 +17,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 HTML_TEMPLATE = "page.html"
+WIDEST_NAME = 24
+"""Longer names of rows are wrapped in the terminal."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -55,8 +57,10 @@ def print_table(table: Table, file: TextIO) -> None:
     """Print a table for people, plain where the output is no terminal."""
     console = Console(file=file, highlight=False, width=None if file.isatty() else 110)
     drawn = RichTable(title=_text(table.caption), title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    names = max((len(row[0]) for row in table.rows), default=0)
     for number, head in enumerate(table.heads):
-        drawn.add_column(_text(head), justify="left" if table.is_prose or number == 0 else "right")
+        drawn.add_column(_text(head), justify="left" if table.is_prose or number == 0 else "right",
+                         no_wrap=number == 0 and names <= WIDEST_NAME)
     for row in table.rows:
         drawn.add_row(*map(_text, row))
     console.print(drawn)
