@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("policies", "binary_tensors", "journal", "memory", "guard_overhead", "gateway", "gateway_soak")
+NAMES = ("policies", "binary_tensors", "journal", "memory", "guard_overhead", "gateway", "gateway_soak",
+         "audit_exact")
 
 for name in sys.argv[1:] or NAMES:
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

@@ -44,3 +44,10 @@ def test_the_design_is_orthogonal() -> None:
     products = design.T @ design
     np.testing.assert_allclose(products - np.diag(np.diag(products)), 0.0, atol=1e-12)
     assert np.abs(design).max() <= 1.0 + 1e-12
+
+
+def test_many_features_are_drawn_evenly() -> None:
+    wide = Box(np.zeros(50_000), np.ones(50_000)).design(generator(0, "box"))
+    assert wide.shape == (256, 50_000)
+    assert 0.0 <= wide.min() < 0.01
+    assert 0.99 < wide.max() <= 1.0

@@ -49,7 +49,7 @@ def test_what_was_cut_is_told_from_what_is_whole() -> None:
     kept, is_dropped = shown(cut(ROWS, top_k=3, rest="drop"))
     assert (kept.sum(axis=1) == 3).all()
     assert is_dropped
-    wholes: list[Rows] = [ROWS, np.eye(5), example_rows(60, 5), np.round(ROWS, 1)]
+    wholes: list[Rows] = [ROWS, np.eye(5), example_rows(60, 5), np.rint(10.0 * ROWS) / 10.0]
     assert all(shown(whole)[0].all() for whole in wholes)
 
 

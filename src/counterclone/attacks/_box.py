@@ -8,6 +8,9 @@ from counterclone.protocols import Prior
 from counterclone.queries import Features
 from counterclone.randomness import Generator
 
+WIDEST = 2000
+DRAWN = 256
+
 
 class Box:
     """Sensible values of each feature, and coordinates from -1 to 1 for them.
@@ -52,12 +55,14 @@ class Box:
         return self.at(rng.choice((-1.0, 1.0), (n, len(self.centre))))
 
     def design(self, rng: Generator) -> Features:
-        """Inputs from which linear equations are solved best: (features + 1, features).
+        """Inputs from which linear equations are solved best: (n, features).
 
         Their coordinates are orthogonal, and to the column of ones, so that the last digits of the answers aren't
-        magnified.
+        magnified; n is features + 1. Where that is too many to make them so, some are drawn evenly.
         """
         width = len(self.centre)
+        if width > WIDEST:
+            return self.uniform(rng, DRAWN)
         normals = rng.standard_normal((width + 1, width + 1))
         normals[:, 0] = 1.0
         columns = np.linalg.qr(normals)[0][:, 1:]
