@@ -1,8 +1,8 @@
 """`equation_solving` and `boundary_solving` on linear models: what each surface costs who copies them exactly.
 
 Five seeds draw the victim's part of the data, and the attack; medians and least values of them. Digits are divided
-by 16, breast_cancer is standardised, one-vs-rest has a sigmoid for each class. The error is that of the parameters,
-which are defined up to one vector for all classes; labels tell them up to a factor, so there it is the unit vector's.
+by 16, breast_cancer is standardised, one-vs-rest has a sigmoid for each class. The error is the largest of a
+parameter, up to one vector for all classes; labels tell them up to a factor, so there it is the unit vector's.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ class Attacked(Protocol):
     """Runs an attack on a target behind a surface, in the driver."""
 
     def __call__(self, attack: Attack, answer: Callable[[Inputs], Reply], budget: int, *, pool: Inputs,
-                 lower: Features, upper: Features, classes: int, surface: Surface = ..., seed: int = 0) -> Asked: ...
+                 lower: Features, upper: Features, classes: int, surface: Surface = ...,
+                 seed: int = 0) -> Asked: ...
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,8 @@ def answer(inputs: Inputs, parameters: Rows = PARAMETERS) -> Reply:
 
 def solve(attacked: Attacked, budget: int, surface: Surface = OPEN, *, bits: int = 24, target: Any = answer,
           pool: Inputs = POOL, classes: int = N_CLASSES) -> tuple[LinearLabels, Asked]:
-    asked = attacked(BoundarySolving(bits=bits), target, budget, pool=pool, lower=LOWER, upper=UPPER, classes=classes, surface=surface)
+    asked = attacked(BoundarySolving(bits=bits), target, budget, pool=pool, lower=LOWER, upper=UPPER,
+                     classes=classes, surface=surface)
     assert isinstance(asked.surrogate, LinearLabels)
     return asked.surrogate, asked
 

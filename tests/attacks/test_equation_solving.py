@@ -37,8 +37,8 @@ def target(parameters: Rows = SCALED, *, one_vs_rest: bool = False) -> Any:
 def solve(attacked: Attacked, budget: int, *policies: Mapping[str, Any], parameters: Rows = SCALED,
           one_vs_rest: bool = False, float_bits: int = 64) -> tuple[Linear, Asked]:
     surface = Surface(name="tried", policies=policies, float_bits=float_bits)
-    asked = attacked(EquationSolving(), target(parameters, one_vs_rest=one_vs_rest), budget, pool=POOL, lower=LOWER,
-                     upper=UPPER, classes=len(parameters), surface=surface)
+    asked = attacked(EquationSolving(), target(parameters, one_vs_rest=one_vs_rest), budget, pool=POOL,
+                     lower=LOWER, upper=UPPER, classes=len(parameters), surface=surface)
     assert isinstance(asked.surrogate, Linear)
     return asked.surrogate, asked
 
@@ -107,7 +107,8 @@ def test_what_is_hidden_costs_queries(attacked: Attacked, policies: Sequence[Map
 
 
 def test_more_decimals_are_worth_more(attacked: Attacked) -> None:
-    errors = [error(solve(attacked, 130, {"kind": "rounding", "decimals": decimals})[0]) for decimals in (1, 2, 3, 4)]
+    errors = [error(solve(attacked, 130, {"kind": "rounding", "decimals": decimals})[0])
+              for decimals in (1, 2, 3, 4)]
     assert errors == sorted(errors, reverse=True)
 
 
