@@ -6,6 +6,7 @@ import numpy as np
 
 from counterclone.answers import Reply, Rows, top_labels
 from counterclone.attacks._notebook import Asks, Notebook
+from counterclone.errors import BudgetExhausted
 from counterclone.protocols import Prior
 from counterclone.queries import Features
 
@@ -54,18 +55,21 @@ class Evidence:
         """The places of queries, (n, features), in the evidence; those that aren't there are asked.
 
         Raises:
-            BudgetExhausted: the budget doesn't reach for all.
+            BudgetExhausted: the budget doesn't reach for all; what it reaches for is in the evidence.
         """
         keys = [row.tobytes() for row in inputs]
         first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._places}
-        if first:
-            new = sorted(first.values())
-            reply = yield from self._notes.ask(inputs[new])
-            for i, row, leaf in zip(new, reply.rows, self._leaves(reply), strict=True):
+        new = sorted(first.values())
+        affordable = new[:self.left]
+        if affordable:
+            reply = yield from self._notes.ask(inputs[affordable])
+            for i, row, leaf in zip(affordable, reply.rows, self._leaves(reply), strict=True):
                 self._places[keys[i]] = len(self)
                 self.inputs.append(inputs[i])
                 self.rows.append(row)
                 self.leaves.append(leaf)
+        if len(affordable) < len(new):
+            raise BudgetExhausted(f"{len(new)} queries with {len(affordable)} left")
         return [self._places[key] for key in keys]
 
     def leaf(self, one: Features) -> Asks[int]:

@@ -80,6 +80,11 @@ class Tree:
         rows: Rows = self._rows[self._leaves[self.places(np.asarray(inputs, dtype=np.float64))]]
         return rows
 
+    def splits(self) -> list[tuple[int, float]]:
+        """The feature and the threshold of each split; inputs with that value or less go below."""
+        pairs = zip(self._features.tolist(), self._thresholds.tolist(), strict=True)
+        return [(feature, threshold) for feature, threshold in pairs if feature >= 0]
+
     def places(self, inputs: Features) -> NDArray[np.intp]:
         """Where each input ends, as places among the root's `nodes`: (queries,)."""
         at = np.zeros(len(inputs), dtype=np.intp)

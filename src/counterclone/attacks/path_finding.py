@@ -43,7 +43,7 @@ class PathFinding(Spec, frozen=True):
     `tolerance`, and it stops when queries that it held back agree. Without ids, a row of probabilities stands for
     its leaf, and leaves with the same row hide each other's borders; labels alone (taken where rows are noisy)
     tell least. Then it probes with the pool, mixtures of its inputs, even inputs and corners, and takes every
-    surprise apart, until its budget is spent or surprises end, and claims nothing. It can't copy what isn't a tree:
+    surprise apart, until its budget is spent or surprises end, and claims nothing. It can't copy what is no tree:
     forests and networks have too many boxes. Small budgets leave the tree unfinished, and students do better.
 
     Tramer et al. 2016, "Stealing Machine Learning Models via Prediction APIs", section 4.2; there each feature is
