@@ -159,8 +159,10 @@ def _is_exact(rows: Rows, answers: Rows) -> bool:
 
 def _ways(rows: Rows, *, has_room: bool) -> list[Fit]:
     """How these answers may be fitted, the most likely first; `has_room` for one that isn't linear."""
-    is_linear = precision(rows).is_fine and shown(rows)[0].all()
-    ways: list[Fit] = [by_log_ratios, by_likelihood] if is_linear else [by_likelihood, by_free_likelihood]
+    if not shown(rows)[0].all():
+        return [by_likelihood]
+    ways: list[Fit] = ([by_log_ratios, by_likelihood] if precision(rows).is_fine
+                       else [by_likelihood, by_free_likelihood])
     if has_room and rows.shape[1] > 2:
         ways.append(by_one_vs_rest)
     return ways
