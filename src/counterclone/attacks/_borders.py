@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from counterclone.attacks._evidence import Evidence
-from counterclone.attacks._notebook import Asks
+from counterclone.attacks._evidence import Evidence, Search
 from counterclone.queries import Features
 from counterclone.randomness import Generator
 
@@ -31,7 +30,7 @@ class Borders:
     """Looks for borders, first where others were found.
 
     Args:
-        evidence: asks.
+        evidence: what was asked.
         pool: inputs whose values tell where thresholds are likely, (n, features).
         close: how near to a border is near enough, (features,).
         rng: draws orders.
@@ -44,7 +43,7 @@ class Borders:
         self._likely = [_likely(values, step) for values, step in zip(pool.T, close, strict=True)]
         self._known: list[set[float]] = [set() for _ in close]
 
-    def between(self, start: Features, end: Features) -> Asks[Border]:
+    def between(self, start: Features, end: Features) -> Search[Border]:
         """A border between two inputs in different leaves, (features,) each.
 
         The split of a tree that comes first on the way to both changes both leaves: a feature that changes the one
@@ -63,7 +62,7 @@ class Borders:
         return (yield from self._border(*first, end[first[1]]))
 
     def _turning(self, start: Features, end: Features, order: NDArray[np.intp],
-                 leaf: int) -> Asks[tuple[Features, int]]:
+                 leaf: int) -> Search[tuple[Features, int]]:
         """The last input in a leaf as features are turned in an order, and the place of the next feature."""
         low, high = 0, len(order)  # so many turned features don't change it, and so many do
         while high - low > 1:
@@ -72,7 +71,7 @@ class Borders:
             low, high = (middle, high) if is_same else (low, middle)
         return _turned(start, end, order[:low]), low
 
-    def _border(self, start: Features, feature: int, end: float) -> Asks[Border]:
+    def _border(self, start: Features, feature: int, end: float) -> Search[Border]:
         """The border that an input crosses as one feature goes to a value."""
         inside, outside = float(start[feature]), float(end)
         for marks in (np.array(sorted(self._known[feature])), self._likely[feature]):
@@ -88,7 +87,7 @@ class Borders:
         self._known[feature].update(border[1:])
         return border
 
-    def _halved(self, start: Features, feature: int, places: list[float]) -> Asks[tuple[float, float]]:
+    def _halved(self, start: Features, feature: int, places: list[float]) -> Search[tuple[float, float]]:
         """The two neighbours of some values between which an input leaves the leaf that it has at the first."""
         low, high = 0, len(places) - 1
         turned = start.copy()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import TypeVar
+
 import numpy as np
 
 from counterclone.answers import Reply, Rows, top_labels
@@ -9,6 +12,10 @@ from counterclone.attacks._notebook import Asks, Notebook
 from counterclone.errors import BudgetExhausted
 from counterclone.protocols import Prior
 from counterclone.queries import Features
+
+T = TypeVar("T")
+Search = Generator[Features, None, T]
+"""It yields inputs, (features,), each of which is in the evidence when it goes on, and comes back with a T."""
 
 DIGITS = 9
 """Rows that are equal to so many decimals are one leaf's."""
@@ -72,10 +79,12 @@ class Evidence:
             raise BudgetExhausted(f"{len(new)} queries with {len(affordable)} left")
         return [self._places[key] for key in keys]
 
-    def leaf(self, one: Features) -> Asks[int]:
-        """What stands for the leaf of one input, (features,)."""
-        places = yield from self.ask(one[None])
-        return self.leaves[places[0]]
+    def leaf(self, one: Features) -> Search[int]:
+        """What stands for the leaf of one input, (features,); yields it where it hasn't been asked."""
+        key = one.tobytes()
+        if key not in self._places:
+            yield one
+        return self.leaves[self._places[key]]
 
     def trust_labels_only(self) -> None:
         """Take labels for leaves from now on."""

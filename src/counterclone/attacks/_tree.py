@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from counterclone.answers import Rows
 from counterclone.attacks._borders import Border
@@ -46,6 +45,13 @@ class Node:
         self.children = (Node(self.lower, upper, below, self.pool[is_below]),
                          Node(lower, self.upper, above, self.pool[~is_below]))
 
+    def leaf_of(self, one: Features) -> Node:
+        """Where an input, (features,), ends."""
+        node = self
+        while node.border is not None:
+            node = node.children[int(one[node.border.feature] > node.border.low)]
+        return node
+
     def nodes(self) -> Iterator[Node]:
         """It and all below it, parents first."""
         waiting = [self]
@@ -73,26 +79,23 @@ class Tree:
         self._children = np.array([[places[id(child)] for child in node.children] or [i, i]
                                    for i, node in enumerate(nodes)])
         self._rows = np.array([_row(node, evidence) for node in nodes if not node.children])
-        self._leaves = np.cumsum(self._features < 0) - 1
+        self._leaves = np.cumsum(self._features < 0) - 1  # a node's place among leaves
 
     def answer(self, inputs: Inputs) -> Rows:
         """The rows of the leaves: (queries, classes)."""
-        rows: Rows = self._rows[self._leaves[self.places(np.asarray(inputs, dtype=np.float64))]]
+        asked = np.asarray(inputs, dtype=np.float64)
+        at = np.zeros(len(asked), dtype=np.intp)
+        every = np.arange(len(asked))
+        while (self._features[at] >= 0).any():
+            is_above = asked[every, self._features[at]] > self._thresholds[at]
+            at = self._children[at, is_above.astype(np.intp)]
+        rows: Rows = self._rows[self._leaves[at]]
         return rows
 
     def splits(self) -> list[tuple[int, float]]:
         """The feature and the threshold of each split; inputs with that value or less go below."""
         pairs = zip(self._features.tolist(), self._thresholds.tolist(), strict=True)
         return [(feature, threshold) for feature, threshold in pairs if feature >= 0]
-
-    def places(self, inputs: Features) -> NDArray[np.intp]:
-        """Where each input ends, as places among the root's `nodes`: (queries,)."""
-        at = np.zeros(len(inputs), dtype=np.intp)
-        every = np.arange(len(inputs))
-        while (self._features[at] >= 0).any():
-            is_above = inputs[every, self._features[at]] > self._thresholds[at]
-            at = self._children[at, is_above.astype(np.intp)]
-        return at
 
 
 def _row(node: Node, evidence: Evidence) -> Rows:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from typing import Annotated, ClassVar
 
 import msgspec
 import numpy as np
 
-from counterclone.attacks._borders import Borders
+from counterclone.attacks._borders import Border, Borders
 from counterclone.attacks._box import Box
-from counterclone.attacks._evidence import Evidence
+from counterclone.attacks._evidence import Evidence, Search
 from counterclone.attacks._notebook import Asks
 from counterclone.attacks._tree import Node, Tree
 from counterclone.errors import BudgetExhausted
@@ -21,8 +22,10 @@ from counterclone.randomness import Generator
 
 BEYOND = 2.0
 """How far outside the range of the pool splits are looked for, where such inputs are answered."""
-PILOT, NEAR, NEARBY = 12, 3, 0.02
-"""The first inputs, how many others are asked near each, and how near, as a share of half the range."""
+AT_ONCE = 4
+"""Boxes that are searched side by side: more make fewer calls, and know less of each other's borders."""
+PILOT, STEPS, NEARBY = 12, 5, 0.02
+"""The first inputs, how many are asked on a line through each, and how far away, as a share of half the range."""
 POOLED = 0.2
 """How much of the budget the pool gets at first, where leaves may look alike."""
 PROBES = 120
@@ -81,11 +84,11 @@ class _Finding:
         whole = self._range.widened(BEYOND) if prior.is_open else self._range
         self._root = Node(whole.lower, whole.upper, [], self._pool)
         self._queue: list[tuple[int, int, Node]] = []
-        self._n_queued = 0
+        self._n_queued = self._n_placed = 0
 
     def surrogate(self, *, is_verified: bool) -> Tree | None:
         """The tree so far; None where nothing was answered."""
-        return Tree(self._root, self.evidence, is_verified=is_verified) if self._root.points else None
+        return Tree(self._root, self.evidence, is_verified=is_verified) if len(self.evidence) else None
 
     def ask(self) -> Asks[None]:
         """Take the whole range apart, then probe what was found, and take surprises apart."""
@@ -102,83 +105,93 @@ class _Finding:
             yield from self._explore()
 
     def _pilot(self) -> Asks[None]:
-        """See what stands for a leaf: not rows, where an input and others near it all have different ones."""
+        """See what stands for a leaf: not rows that come back on a short line, or all differ there.
+
+        A line meets a box once: so rows that come back are noisy.
+        """
         few = self._pool[:PILOT] if len(self._pool) else self._range.uniform(self._rng, PILOT)
-        found = [(yield from self._ask(self._root, few))]
+        yield from self._ask(few)
         if self.evidence.has_ids:
             return
-        for _ in range(NEAR):
-            steps = self._rng.uniform(-NEARBY, NEARBY, few.shape) * self._range.half
-            near = np.clip(few + steps, self._root.lower, self._root.upper)
-            found.append((yield from self._ask(self._root, near)))
-        leaves = np.array(self.evidence.leaves)[np.array(found)]
-        if any(len(set(each)) == len(each) for each in leaves.T.tolist()):
+        way = self._rng.choice((-NEARBY, NEARBY), few.shape) * self._range.half
+        found = []
+        for share in np.linspace(-1.0, 1.0, STEPS):
+            found.append((yield from self._ask(np.clip(few + share * way, self._root.lower, self._root.upper))))
+        lines = np.array(self.evidence.leaves)[np.array(found).T].tolist()
+        if any(len(set(line)) < len(list(itertools.groupby(line))) or len(set(line)) == STEPS for line in lines):
             self.evidence.trust_labels_only()
-        yield from self._ask(self._root, self._pool[:int(POOLED * self.evidence.left)])
+        yield from self._ask(self._pool[:int(POOLED * self.evidence.left)])
 
-    def _ask(self, node: Node, inputs: Features) -> Asks[list[int]]:
-        """Ask inputs inside a box; their places in the evidence."""
-        before = len(self.evidence)
+    def _ask(self, inputs: Features) -> Asks[list[int]]:
+        """Ask inputs, and note them where they end; their places in the evidence."""
         try:
             return (yield from self.evidence.ask(inputs))
         finally:
-            node.points += range(before, len(self.evidence))
+            for i in range(self._n_placed, len(self.evidence)):
+                self._root.leaf_of(self.evidence.inputs[i]).points.append(i)
+            self._n_placed = len(self.evidence)
 
     def _enqueue(self, node: Node) -> None:
         self._n_queued += 1  # so that no two are equal
         heapq.heappush(self._queue, (-len(node.pool), self._n_queued, node))
 
     def _explore(self) -> Asks[None]:
-        """Take boxes apart until each lies in one leaf as far as is known, those with most of the pool first."""
-        while self._queue:
-            node = heapq.heappop(self._queue)[2]
-            lower, upper = yield from self._ask(node, np.array([node.lower, node.upper]))
-            pair = self._differing(node, lower, upper)
-            if pair is None:
-                continue
-            before = len(self.evidence)
-            try:
-                border = yield from self._borders.between(*pair)
-            finally:
-                node.points += range(before, len(self.evidence))
+        """Take boxes apart until each lies in one leaf as far as is known, those with most of the pool first.
+
+        Several are searched side by side, so that their queries go in one batch.
+        """
+        searches: list[tuple[Node, Search[Border | None]]] = []
+        while self._queue or searches:
+            while self._queue and len(searches) < AT_ONCE:
+                node = heapq.heappop(self._queue)[2]
+                searches.append((node, self._search(node)))
+            going, wanted = [], []
+            for node, search in searches:
+                try:
+                    wanted.append(next(search))
+                    going.append((node, search))
+                except StopIteration as end:
+                    self._divide(node, end.value)
+            searches = going
+            if wanted:
+                yield from self._ask(np.array(wanted))
+
+    def _divide(self, node: Node, border: Border | None) -> None:
+        if border is not None:
             node.divide(border, self.evidence)
             for child in node.children:
                 self._enqueue(child)
 
-    def _differing(self, node: Node, lower: int, upper: int) -> tuple[Features, Features] | None:
-        """Two queries in a box whose leaves differ; None where there are none.
+    def _search(self, node: Node) -> Search[Border | None]:
+        """A border in a box, None where it lies in one leaf as far as is known.
 
-        They are its corners where answers tell leaves apart, so that the first split of the box is found first.
-        Where many leaves look alike they are near each other, and one of them is of the pool if it can be.
+        It is looked for between corners where answers tell leaves apart, so that the first split of the box is
+        found first. Where many leaves look alike it is between near queries, one of the pool's if it can be.
         """
         inputs, leaves = self.evidence.inputs, self.evidence.leaves
-        if leaves[lower] != leaves[upper] and self.evidence.tells_apart:
-            return inputs[lower], inputs[upper]
-        other = next((i for i in node.points if leaves[i] != leaves[lower]), None)
-        if other is None:
+        leaf = yield from self.evidence.leaf(node.lower)
+        other = yield from self.evidence.leaf(node.upper)
+        if leaf != other and self.evidence.tells_apart:
+            return (yield from self._borders.between(node.lower, node.upper))
+        one = next((inputs[i] for i in node.points if leaves[i] != leaf), None)
+        if one is None:
             return None
-        same = [i for i in node.points if leaves[i] == leaves[lower]]
-        n_features = [np.count_nonzero(inputs[i] != inputs[other]) for i in same]
-        return inputs[same[int(np.argmin(n_features))]], inputs[other]
+        same = [inputs[i] for i in node.points if leaves[i] == leaf]
+        nearest = min(same, key=lambda each: np.count_nonzero(each != one))
+        return (yield from self._borders.between(nearest, one))
 
     def _probe(self, pooled: Features) -> Asks[list[Node]]:
         """Ask some of the pool, and as many inputs of other kinds; the leaves that were wrong on some."""
-        nodes = list(self._root.nodes())
-        tree = Tree(self._root, self.evidence)
         n_other = (PROBES - len(pooled)) // 3
         probes = np.concatenate([pooled, self._range.uniform(self._rng, n_other), self._mixtures(n_other),
-                                 self._corners([node for node in nodes if node.border is None], n_other)])
+                                 self._corners(n_other)])
         before = len(self.evidence)
-        try:
-            yield from self.evidence.ask(probes)
-        finally:
-            asked = self.evidence.inputs[before:]
-            surprises = {}
-            for i, place in enumerate(tree.places(np.array(asked)) if asked else (), before):
-                node = nodes[place]
-                if self.evidence.leaves[i] != self.evidence.leaves[node.points[0]]:
-                    surprises[place] = node
-                node.points.append(i)
+        yield from self._ask(probes)
+        surprises = {}
+        for i in range(before, len(self.evidence)):
+            node = self._root.leaf_of(self.evidence.inputs[i])
+            if self.evidence.leaves[i] != self.evidence.leaves[node.points[0]]:
+                surprises[id(node)] = node
         return list(surprises.values())
 
     def _mixtures(self, n: int) -> Features:
@@ -189,8 +202,9 @@ class _Finding:
         mixed: Features = np.where(self._rng.random(one.shape) < self._rng.random((n, 1)), one, other)
         return mixed
 
-    def _corners(self, leaves: list[Node], n: int) -> Features:
+    def _corners(self, n: int) -> Features:
         """Corners of boxes, drawn evenly, (n, features)."""
+        leaves = [node for node in self._root.nodes() if node.border is None]
         chosen = self._rng.integers(0, len(leaves), n)
         boxes = np.array([(leaves[i].lower, leaves[i].upper) for i in chosen])
         corners: Features = np.where(self._rng.random(boxes[:, 0].shape) < 0.5, boxes[:, 0], boxes[:, 1])
