@@ -9,7 +9,7 @@ help:
 	@echo "make demo       install and run the demo (report in demo/report.html)"
 	@echo "make test       install and run the tests"
 	@echo "make check      ruff, mypy --strict, import layers"
-	@echo "make calibrate  the slow statistics"
+	@echo "make calibrate  the slow statistics, and ten minutes of fuzzing (FUZZ_SECONDS=600)"
 	@echo "make bench      the benchmarks (needs wrk), tables and benchmarks/results/*.json"
 
 $(VENV)/bin/python:
@@ -38,6 +38,7 @@ check: venv
 
 calibrate: venv
 	$(BIN)/python -m benchmarks.calibrate
+	$(BIN)/python -m fuzz
 
 bench: venv
 	$(BIN)/python -m benchmarks

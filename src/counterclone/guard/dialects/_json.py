@@ -18,6 +18,9 @@ Fields = dict[str, msgspec.Raw]
 
 Buffer = bytes | memoryview
 
+DEEPEST = 32
+"""How deep the objects of a request may lie; each step reads what is in it once more."""
+
 _fields = msgspec.json.Decoder(Fields)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _matrix = msgspec.json.Decoder(list[list[int | float]])
@@ -92,18 +95,17 @@ def matrix(raw: bytes | msgspec.Raw) -> NDArray[np.float64] | None:
     return array if array.dtype.kind == "f" else None
 
 
-def has_twins(body: Buffer, depth: int = 4) -> bool:
+def has_twins(body: Buffer) -> bool:
     """Whether an object names a member twice, so that servers differ in what they read.
 
     Args:
         body: valid JSON.
-        depth: how deep to look, lists of objects included; lists of lists are data.
 
     Raises:
         UnknownFormat: nested too deep to tell.
     """
     try:
-        return _has_twins(memoryview(msgspec.json.format(body, indent=-1)), depth)
+        return _has_twins(memoryview(msgspec.json.format(body, indent=-1)), DEEPEST)
     except RecursionError:
         raise UnknownFormat("the body is nested too deep; send a flatter one") from None
 
@@ -116,12 +118,16 @@ def _has_twins(compact: memoryview, depth: int) -> bool:
         length = 1 + sum(len(name.encode()) + 4 + len(memoryview(value)) for name, value in members.items())
         if members and length != len(compact) and _n_members(compact) > len(members):
             return True
+        if b"{" not in bytes(compact[1:]):
+            return False
         values = members.values()
-    elif bytes(compact[:2]) == b"[{":
+    elif compact[0] == ord("[") and b"{" in bytes(compact):
         values = _raws.decode(compact)
     else:
         return False
-    return depth > 1 and any(_has_twins(memoryview(value), depth - 1) for value in values)
+    if not depth:
+        raise RecursionError
+    return any(_has_twins(memoryview(value), depth - 1) for value in values)
 
 
 def _n_members(compact: memoryview) -> int:
@@ -154,6 +160,8 @@ def like(array: NDArray[np.float64], original: NDArray[Any]) -> NDArray[Any]:
     shaped = array.reshape(original.shape)
     if original.dtype.kind == "b" and ((shaped == 0.0) | (shaped == 1.0)).all():
         return shaped.astype(np.bool_)
-    if original.dtype.kind in "iu" and (shaped == np.rint(shaped)).all():
-        return shaped.astype(original.dtype)
+    if original.dtype.kind in "iu":
+        bounds = np.iinfo(original.dtype)
+        if ((shaped == np.rint(shaped)) & (shaped >= bounds.min) & (shaped < float(bounds.max))).all():
+            return shaped.astype(original.dtype)
     return shaped

@@ -96,6 +96,8 @@ def _objects(data: list[Any], datatype: str) -> NDArray[np.object_]:
         raise UnknownFormat(f"an input of datatype {datatype[:16]} holds something else than numbers in rows of "
                             "one length; send numbers")
     while data and all(isinstance(value, list) for value in data):
+        if len({len(value) for value in data}) > 1:
+            raise UnknownFormat("an input's rows have different lengths; send rows of one length")
         data = [inner for value in data for inner in value]
     return _tensors.objects(data)
 
