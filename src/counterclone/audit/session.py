@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -81,7 +82,8 @@ class Session:
         """
         trials: list[Trial] = []
         for number, group in enumerate(groups, start=1):
-            found = [done for plan in group.plans(seeds) if (done := await self._attempt(plan)) is not None]
+            with _one_thread():
+                found = [done for plan in group.plans(seeds) if (done := await self._attempt(plan)) is not None]
             kind = plugins.kind_of(group.attack)
             what = f"{number}/{len(groups)} {kind} on {group.surface.name}, {group.budget:,} queries"
             if found:
@@ -115,6 +117,16 @@ class Session:
     def _begin(self) -> None:
         if isinstance(self._subject.target, Remembered):
             self._subject.target.begin()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Students are small: BLAS spends more time on sharing their matrices out than on multiplying them."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # it comes with scikit-learn
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def bits_of(surface: Surface, n_classes: int) -> float:
