@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -44,7 +45,8 @@ def grown(min_samples_leaf: int = 1) -> DecisionTreeClassifier:
     return tree.fit(training, np.where(is_large, 2, shares[:, 0] > 0.5))
 
 
-class Model(NamedTuple):
+@dataclass(frozen=True)
+class Model:
     """A tree as a target."""
 
     tree: DecisionTreeClassifier
@@ -156,8 +158,9 @@ def test_labels_are_enough_for_many_queries(attacked: Attacked) -> None:
 
 
 def test_noisy_rows_are_taken_for_their_labels(attacked: Attacked) -> None:
-    tree, _ = find(attacked, PLENTY, surface("noise"), target=SPREAD)
+    tree, asked = find(attacked, PLENTY, surface("noise"), target=SPREAD)
     assert agreement(tree, SPREAD) >= 0.98
+    np.testing.assert_array_equal(asked.inputs, find(attacked, PLENTY, LABELS, target=SPREAD)[1].inputs)
 
 
 def test_it_goes_on_until_nothing_surprises_it(attacked: Attacked) -> None:
@@ -174,6 +177,27 @@ def test_a_tree_that_isnt_finished_is_no_more_than_that(attacked: Attacked, budg
     assert asked.queries == budget
     assert not tree.is_verified
     assert set(map(bytes, tree.answer(UNSEEN))) <= set(map(bytes, asked.rows))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_queries_are_of_the_pool_and_the_copy_is_their_majority(attacked: Attacked, seed: int) -> None:
+    asked = attacked(PathFinding(), MODEL, 11, pool=POOL[11 * seed:], lower=LOWER, upper=UPPER, classes=N_CLASSES,
+                     surface=ROWS, seed=seed)
+    assert isinstance(asked.surrogate, Tree)
+    np.testing.assert_array_equal(asked.inputs, POOL[11 * seed:][:11])
+    rows, counts = np.unique(asked.rows, axis=0, return_counts=True)
+    np.testing.assert_array_equal(np.unique(asked.surrogate.answer(UNSEEN), axis=0), rows[[counts.argmax()]])
+
+
+def test_several_boxes_are_asked_about_in_one_batch(attacked: Attacked) -> None:
+    batches = []
+
+    def counted(asked: Inputs) -> Reply:
+        batches.append(len(asked))
+        return MODEL(asked)
+
+    find(attacked, target=counted)
+    assert len(batches) < 0.5 * sum(batches)
 
 
 def test_no_query_is_asked_twice(attacked: Attacked) -> None:

@@ -41,22 +41,11 @@ class Evidence:
         self.has_ids = False
         self._notes = Notebook(prior)
         self._by_label = False
-        self._classes = prior.classes
         self._numbers: dict[object, int] = {}
         self._places: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self.inputs)
-
-    @property
-    def left(self) -> int:
-        """Queries that may still be asked."""
-        return self._notes.left
-
-    @property
-    def tells_apart(self) -> bool:
-        """Whether answers tell more of leaves than labels would."""
-        return self.has_ids or len(self._numbers) > self._classes
 
     def ask(self, inputs: Features) -> Asks[list[int]]:
         """The places of queries, (n, features), in the evidence; those that aren't there are asked.
@@ -67,7 +56,7 @@ class Evidence:
         keys = [row.tobytes() for row in inputs]
         first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._places}
         new = sorted(first.values())
-        affordable = new[:self.left]
+        affordable = new[:self._notes.left]
         if affordable:
             reply = yield from self._notes.ask(inputs[affordable])
             for i, row, leaf in zip(affordable, reply.rows, self._leaves(reply), strict=True):
@@ -89,7 +78,6 @@ class Evidence:
     def trust_labels_only(self) -> None:
         """Take labels for leaves from now on."""
         self._by_label = True
-        self._numbers.clear()
         self.leaves = self._leaves(Reply(np.array(self.rows)))
 
     def _leaves(self, reply: Reply) -> list[int]:

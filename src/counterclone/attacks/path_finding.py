@@ -26,8 +26,6 @@ AT_ONCE = 4
 """Boxes that are searched side by side: more make fewer calls, and know less of each other's borders."""
 PILOT, STEPS, NEARBY = 12, 5, 0.02
 """The first inputs, how many are asked on a line through each, and how far away, as a share of half the range."""
-POOLED = 0.2
-"""How much of the budget the pool gets at first, where leaves may look alike."""
 PROBES = 120
 QUIET_WITH_IDS, QUIET = 1, 25
 """Batches of probes without a surprise after which it stops."""
@@ -45,9 +43,9 @@ class PathFinding(Spec, frozen=True):
     Needs no more than labels, but what it finds depends on what answers show. Leaf ids give the tree itself, to
     `tolerance`, and it stops when queries that it held back agree. Without ids, a row of probabilities stands for
     its leaf, and leaves with the same row hide each other's borders; labels alone (taken where rows are noisy)
-    tell least. Then it probes with the pool, mixtures of its inputs, even inputs and corners, and takes every
-    surprise apart, until its budget is spent or surprises end, and claims nothing. It can't copy what is no tree:
-    forests and networks have too many boxes. Small budgets leave the tree unfinished, and students do better.
+    tell least. Then it probes with the pool, even inputs and corners, and takes every surprise apart, until its
+    budget is spent or surprises end, and claims nothing. It can't copy what is no tree: forests and networks have
+    too many boxes. Small budgets leave the tree unfinished, and students do better.
 
     Tramer et al. 2016, "Stealing Machine Learning Models via Prediction APIs", section 4.2; there each feature is
     searched by itself, from one input of a leaf.
@@ -120,7 +118,6 @@ class _Finding:
         lines = np.array(self.evidence.leaves)[np.array(found).T].tolist()
         if any(len(set(line)) < len(list(itertools.groupby(line))) or len(set(line)) == STEPS for line in lines):
             self.evidence.trust_labels_only()
-        yield from self._ask(self._pool[:int(POOLED * self.evidence.left)])
 
     def _ask(self, inputs: Features) -> Asks[list[int]]:
         """Ask inputs, and note them where they end; their places in the evidence."""
@@ -165,13 +162,12 @@ class _Finding:
     def _search(self, node: Node) -> Search[Border | None]:
         """A border in a box, None where it lies in one leaf as far as is known.
 
-        It is looked for between corners where answers tell leaves apart, so that the first split of the box is
-        found first. Where many leaves look alike it is between near queries, one of the pool's if it can be.
+        It is looked for between opposite corners if they differ: the first split of the box lies between them.
         """
         inputs, leaves = self.evidence.inputs, self.evidence.leaves
         leaf = yield from self.evidence.leaf(node.lower)
         other = yield from self.evidence.leaf(node.upper)
-        if leaf != other and self.evidence.tells_apart:
+        if leaf != other:
             return (yield from self._borders.between(node.lower, node.upper))
         one = next((inputs[i] for i in node.points if leaves[i] != leaf), None)
         if one is None:
@@ -182,9 +178,8 @@ class _Finding:
 
     def _probe(self, pooled: Features) -> Asks[list[Node]]:
         """Ask some of the pool, and as many inputs of other kinds; the leaves that were wrong on some."""
-        n_other = (PROBES - len(pooled)) // 3
-        probes = np.concatenate([pooled, self._range.uniform(self._rng, n_other), self._mixtures(n_other),
-                                 self._corners(n_other)])
+        n_other = (PROBES - len(pooled)) // 2
+        probes = np.concatenate([pooled, self._range.uniform(self._rng, n_other), self._corners(n_other)])
         before = len(self.evidence)
         yield from self._ask(probes)
         surprises = {}
@@ -193,14 +188,6 @@ class _Finding:
             if self.evidence.leaves[i] != self.evidence.leaves[node.points[0]]:
                 surprises[id(node)] = node
         return list(surprises.values())
-
-    def _mixtures(self, n: int) -> Features:
-        """Inputs whose features are taken from two of the pool, (n, features)."""
-        if not len(self._pool):
-            return self._range.uniform(self._rng, n)
-        one, other = self._pool[self._rng.integers(0, len(self._pool), (2, n))]
-        mixed: Features = np.where(self._rng.random(one.shape) < self._rng.random((n, 1)), one, other)
-        return mixed
 
     def _corners(self, n: int) -> Features:
         """Corners of boxes, drawn evenly, (n, features)."""
