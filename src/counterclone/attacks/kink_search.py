@@ -31,8 +31,10 @@ LEAST = 1e-290
 """Probabilities below it have lost digits."""
 N_TRIPLES, APART = 16, 1e-2
 """Three points in a row, so far apart, show how noisy answers are."""
-PATIENCE = 100
-"""Lines at most that show no other neuron while the copy isn't exact."""
+FINE = 1e-12
+"""Answers with less noise, of their size, are of 64 bits; others never make an exact copy."""
+PATIENCE, SHORT_PATIENCE = 100, 20
+"""Lines at most that show no other neuron while the copy isn't exact; where it can't be."""
 SPARE = 32
 """Neurons that needn't bring the copy nearer; as many as were found until then, if those are more."""
 NEARER = 0.9
@@ -43,8 +45,8 @@ BEYOND, FAR = 1.0, 4.0
 WITHIN = 0.98
 """The part of a closed box that the noise is measured in, so that there is room around each point."""
 TRIES = 3
-ROOM = 0.02
-"""The radius around a kink in which nothing else should bend, of the distance to the next one."""
+ROOM, NOISY_ROOM = 0.02, 0.15
+"""The radius around a kink in which nothing else should bend, of the distance to the next one; under noise."""
 MOST_RADIUS = 0.1
 AWAY = 4.0
 """How far from a kink, in that radius, the gradients of its sides are taken."""
@@ -141,8 +143,9 @@ class _Search:
         if not len(self._free) or not (yield from self._measure_noise(guides)):
             return None
         nearest, least, n_empty = 0, np.inf, 0
+        patience = PATIENCE if self._is_fine else SHORT_PATIENCE
         model = self._fitted()
-        while model is not None and n_empty < PATIENCE:
+        while model is not None and n_empty < patience:
             asked, errors = self._asked(), _errors(model, self._asked(), self._values())
             errors[np.abs(asked).max(axis=1) > np.abs(guides).max()] = 0.0  # lines would lead ever further away
             if errors[:len(guides)].mean() < NEARER * least:
@@ -217,6 +220,10 @@ class _Search:
         self._noise = max(float(np.median(errors[told])), 2.0**-52 * self._scale)
         return self._scale > 0.0
 
+    @property
+    def _is_fine(self) -> bool:
+        return self._noise < FINE * self._scale
+
     # Finding neurons
 
     def _sweep(self) -> Asks[int | None]:
@@ -272,7 +279,7 @@ class _Search:
 
     def _open(self, kink: Kink) -> Asks[None]:
         """Find the neuron of a kink, in ever smaller balls until nothing else bends there."""
-        radius = min(ROOM * kink.room, MOST_RADIUS)
+        radius = min((ROOM if self._is_fine else NOISY_ROOM) * kink.room, MOST_RADIUS)
         ball = _Ball(radius, AWAY * radius)
         for _ in range(TRIES):
             if (yield from self._found(kink, ball)):
