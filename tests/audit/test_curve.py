@@ -80,6 +80,11 @@ def test_the_cheapest_attack_is_told() -> None:
     assert {reach.fidelity: reach.attack for reach in found} == {0.5: "a", 0.9: "b", 0.95: "b"}
 
 
+def test_of_equally_cheap_attacks_the_nearest_is_told() -> None:
+    found = reaches([*line(0.91, attack="a"), *line(0.98, attack="b"), *line(0.97, attack="c")])
+    assert {reach.attack for reach in found} == {"b"}
+
+
 def test_an_attack_that_stops_early_costs_what_it_asked() -> None:
     early = [msgspec.structs.replace(point, queries=7.0, usd=0.007) for point in line(0.4, 1.0)]
     assert {(reach.queries, reach.usd) for reach in reaches(early)} == {(7, 0.007)}

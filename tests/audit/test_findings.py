@@ -175,8 +175,8 @@ def test_dollars_are_read(usd: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(("days", "text"), [
-    (-1.0, "0 seconds"), (0.0, "0 seconds"), (30 / 86_400, "30 seconds"), (0.002, "2.9 minutes"),
-    (0.5, "12.0 hours"), (19.0, "19.0 days"), (4000.0, "4,000.0 days")])
+    (-1.0, "at once"), (0.0, "at once"), (30 / 86_400, "in 30 seconds"), (0.002, "in 2.9 minutes"),
+    (0.5, "in 12.0 hours"), (19.0, "in 19.0 days"), (4000.0, "in 4,000.0 days")])
 def test_times_are_read(days: float, text: str) -> None:
     assert duration(days) == text
 

@@ -107,13 +107,13 @@ def cheapest(found: Sequence[Point], surfaces: Sequence[str], limits: Sequence[L
             is_balanced = majority >= level
             ways = [way for line in series.values() if (way := _reach(line, level, is_balanced=is_balanced))]
             if ways:
-                best = min(ways, key=lambda way: (way.usd, way.queries, way.attack))
-                reaches.append(_limited(best, limits, bits_of(surface)))
+                best = min(ways, key=lambda way: (way[0].usd, way[0].queries, -way[1], way[0].attack))
+                reaches.append(_limited(best[0], limits, bits_of(surface)))
     return reaches
 
 
-def _reach(line: Sequence[Point], level: float, *, is_balanced: bool) -> Reach | None:
-    """Where one attack first gets to a level, never beyond what was measured."""
+def _reach(line: Sequence[Point], level: float, *, is_balanced: bool) -> tuple[Reach, float] | None:
+    """Where one attack first gets to a level, never beyond what was measured, and how far it got there."""
     agreed = [point.balanced if is_balanced else point.fidelity for point in line]
     for number, point in enumerate(line):
         if agreed[number] < level:
@@ -127,7 +127,7 @@ def _reach(line: Sequence[Point], level: float, *, is_balanced: bool) -> Reach |
                 usd = before.usd + (queries - before.queries) / (point.queries - before.queries) * (
                     point.usd - before.usd)
         return Reach(fidelity=level, surface=point.surface, attack=point.attack, queries=math.ceil(queries - 1e-9),
-                     usd=usd, is_balanced=is_balanced, is_bound=not number)
+                     usd=usd, is_balanced=is_balanced, is_bound=not number), agreed[number]
     return None
 
 

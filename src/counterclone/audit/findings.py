@@ -159,7 +159,7 @@ def _limits(evidence: Evidence) -> Iterator[Finding]:
                            "once.")
     elif copy.days is not None and copy.days < 1.0:
         yield Finding(id="high-limit", severity="high", remedy=remedy,
-                      text=f"At the configured limits one account gathers a 90 % copy in {duration(copy.days)}.")
+                      text=f"At the configured limits one account gathers a 90 % copy {duration(copy.days)}.")
 
 
 def _digits(evidence: Evidence) -> Iterator[Finding]:
@@ -278,8 +278,8 @@ def dollars(usd: float) -> str:
 
 
 def duration(days: float) -> str:
-    """A time to read."""
+    """How long something takes, to read."""
     for unit, size in (("days", 1.0), ("hours", 1 / 24), ("minutes", 1 / 1440)):
         if days >= size:
-            return f"{days / size:,.1f} {unit}"
-    return f"{max(days, 0.0) * 86_400:,.0f} seconds"
+            return f"in {days / size:,.1f} {unit}"
+    return f"in {days * 86_400:,.0f} seconds" if days > 0.0 else "at once"

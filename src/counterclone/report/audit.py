@@ -61,7 +61,7 @@ def _copies(audit: Audit) -> Table:
                      f"costs {dollars(copy.usd)}.")
     if copy is not None and copy.days is not None:
         accounts = "1 account gathers" if copy.accounts == 1 else f"{copy.accounts:,} accounts gather"
-        notes.append(f"At the configured limits one account needs {duration(copy.days)} for it, and {accounts} it "
+        notes.append(f"At the configured limits one account gathers it {duration(copy.days)}, and {accounts} it "
                      "in a day.")
     if any(reach.is_balanced for reach in audit.cheapest):
         notes.append(f"The most frequent label alone agrees on {audit.majority:.1%}: up to there, balanced "
