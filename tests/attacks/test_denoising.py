@@ -22,7 +22,6 @@ LOWER, UPPER = np.full(N_FEATURES, -1.0), np.ones(N_FEATURES)
 WEIGHTS = generator(0, "weights").normal(scale=3.0, size=(N_CLASSES, N_FEATURES))
 POOL = generator(0, "pool").uniform(LOWER, UPPER, (BUDGET, N_FEATURES))
 UNSEEN = generator(0, "unseen").uniform(LOWER, UPPER, (2000, N_FEATURES))
-DISTORTED = Surface(name="tried", policies=(GUESSES[0],))
 
 
 def target(inputs: Inputs) -> Reply:
@@ -44,8 +43,11 @@ def test_laws() -> None:
     check_attack(Denoising())
 
 
-def test_a_distortion_that_is_guessed_is_undone(attacked: Attacked) -> None:
-    own, plain = (answers(attacked, attack, DISTORTED) for attack in (Denoising(), Knockoff()))
+@pytest.mark.parametrize("policy", [GUESSES[0], {"kind": "reverse_sigmoid", "beta": 0.8, "gamma": 0.15}],
+                         ids=["guessed", "other options"])
+def test_a_distortion_like_a_guess_is_undone(attacked: Attacked, policy: dict[str, object]) -> None:
+    shown = Surface(name="tried", policies=(policy,))
+    own, plain = (answers(attacked, attack, shown) for attack in (Denoising(), Knockoff()))
     assert agreement(own) > agreement(plain) + 0.03
     truth = target(UNSEEN).rows
     assert np.abs(own - truth).sum() < 0.5 * np.abs(plain - truth).sum()
