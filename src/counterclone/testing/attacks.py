@@ -17,8 +17,8 @@ from counterclone.testing.laws import check_spec, demand
 
 ASKS = frozenset({"numbers", "text"})
 SHOWN = frozenset({"scores", "logits", "ids"})
-BUDGETS = (1, 2, 5, 60)
-STOPS = (0, 1, 2, 5, 60)
+BUDGETS = (1, 2, 60)
+STOPS = (0, 1, 5)
 N_POOL, N_EVALUATE = 120, 300
 SUM_ERROR = 1e-6
 MARGIN = 0.05
@@ -106,11 +106,12 @@ def _check_flags(attack: Attack) -> None:
 
 def _check_on(attack: Attack, toy: Toy, needs: frozenset[str], seed: int) -> Surrogate | None:
     """Everything on one target; what was built with the whole budget."""
-    for shows in dict.fromkeys((toy.shows, needs | {"labels"})):
-        for budget in BUDGETS:
-            _check_rows(attack, toy, _run(attack, toy, toy.prior(budget, shows), budget, seed))
-        for stop in STOPS:  # the budget ends before it was said to
-            _check_rows(attack, toy, _run(attack, toy, toy.prior(toy.budget, shows), stop, seed))
+    for budget in BUDGETS:
+        _check_rows(attack, toy, _run(attack, toy, toy.prior(budget, toy.shows), budget, seed))
+    for stop in STOPS:  # the budget ends before it was said to
+        _check_rows(attack, toy, _run(attack, toy, toy.prior(toy.budget, toy.shows), stop, seed))
+    least = needs | {"labels"}
+    _check_rows(attack, toy, _run(attack, toy, toy.prior(BUDGETS[-1], least), BUDGETS[-1], seed))
     prior = toy.prior(toy.budget, toy.shows)
     run, again = (_run(attack, toy, prior, toy.budget, seed) for _ in range(2))
     _check_rows(attack, toy, run)
