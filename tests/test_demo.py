@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from counterclone import cli, demo
-from counterclone.demo import Act, magika_act
+from counterclone.demo import Act, audit_act, magika_act
 from counterclone.demo.magika_act import Sizes
 from counterclone.errors import ConfigError
 
@@ -20,7 +20,8 @@ FEW = Sizes(honest=30, pool=40, budgets=(10, 30))
 
 @pytest.fixture(autouse=True)
 def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The acts are the demo's own; `magika` asks about fewer files."""
+    """The acts are the demo's own; `magika` asks about fewer files, and `audit` tries fewer attacks."""
+    monkeypatch.setattr(audit_act, "ATTACKS", ("knockoff",))
     run = functools.partial(magika_act.run, sizes=FEW)
     monkeypatch.setitem(demo.ACTS, "magika", Act(run, magika_act.table))
 
@@ -31,16 +32,18 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
     result = demo.run([], seed=0, report_path=path)
     found = msgspec.to_builtins(result)
     assert [*found] == ["seed", "seconds", "acts"]
-    assert (found["seed"], [*found["acts"]]) == (0, ["guard", "magika"])
-    for act in found["acts"].values():
-        check_surfaces(act)
+    assert (found["seed"], [*found["acts"]]) == (0, ["audit", "guard", "magika"])
+    for name in ("guard", "magika"):
+        check_surfaces(found["acts"][name])
+    check_audit(found["acts"]["audit"])
     check_digits(found["acts"]["guard"])
     check_filetypes(found["acts"]["magika"])
 
     output = io.StringIO()
     demo.show(result, output)
     page = path.read_text(encoding="utf-8")
-    for text in ("honest: label unchanged", "honest: accuracy", "honest: mean error of the score",
+    for text in ("copier: 90% agreement costs",
+                 "honest: label unchanged", "honest: accuracy", "honest: mean error of the score",
                  "leak: bits an answer", "copier: agreement after 100 queries",
                  "copier: agreement after 30 queries"):
         assert text in output.getvalue()
@@ -48,6 +51,17 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
     assert "Made by `counterclone demo --seed 0`" in page
     progress = capsys.readouterr().err
     assert progress.count("guard: ") == progress.count("magika: ") == 3
+    assert "audit: 6/6 knockoff on full, 100 queries: fidelity " in progress
+
+
+def check_audit(act: dict[str, Any]) -> None:
+    assert (act["trials"], act["queries_sent"]) == (12, 2 * 2 * (20 + 50 + 100))
+    assert act["fidelity"]["full"] > act["fidelity"]["guarded"] > 0.85
+    assert act["accuracy"]["full"] == act["accuracy"]["guarded"] > 0.9
+    assert 0.9 < act["control"] < 1.0
+    usd = {reach["surface"]: reach["usd"] for reach in act["cheapest"] if reach["fidelity"] == 0.9}
+    assert 0.0 < usd["full"] < usd["guarded"] < 0.15
+    assert any("90 % copy" in text for text in act["findings"])
 
 
 def check_surfaces(act: dict[str, Any]) -> None:
@@ -100,7 +114,7 @@ def test_one_act_as_json_is_the_same_again_but_for_the_times(tmp_path: Path,
 
 
 def test_an_unknown_act_is_told_with_the_nearest_name(tmp_path: Path) -> None:
-    message = r"no act 'gaurd' \(did you mean 'guard'\?\); expected one of guard, magika"
+    message = r"no act 'gaurd' \(did you mean 'guard'\?\); expected one of audit, guard, magika"
     with pytest.raises(ConfigError, match=message):
         demo.run(["gaurd"], seed=0, report_path=tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

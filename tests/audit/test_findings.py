@@ -159,8 +159,13 @@ def test_the_control_is_told(fidelity: float, said: str) -> None:
     control = Control(student="knockoff", rows=447, fidelity=fidelity, accuracy=0.9)
     told = found(control=control)["control"]
     assert told.text == (f"A student of 447 inputs with true labels agrees with the model on {fidelity:.1%} "
-                         f"without one answer; the answers add {97 - 100 * fidelity:.1f} points.")
+                         f"without one answer; 1,000 answers add {97 - 100 * fidelity:.1f} points.")
     assert said in told.remedy
+
+
+def test_answers_that_add_nothing_are_told() -> None:
+    control = Control(student="knockoff", rows=447, fidelity=0.98, accuracy=0.9)
+    assert found(control=control)["control"].text.endswith("; 1,000 answers add nothing to that.")
 
 
 def test_a_pool_of_nothing_is_told() -> None:

@@ -210,10 +210,11 @@ def _control(evidence: Evidence) -> Iterator[Finding]:
     if best is None or control.student == "majority":
         return
     gain = best.fidelity - control.fidelity
+    added = f"add {100 * gain:.1f} points" if gain > 0.0 else "add nothing to that"
     yield Finding(
         id="control", severity="info",
         text=f"A student of {control.rows:,} inputs with true labels agrees with the model on "
-             f"{control.fidelity:.1%} without one answer; the answers add {100 * gain:.1f} points.",
+             f"{control.fidelity:.1%} without one answer; {best.queries:,.0f} answers {added}.",
         remedy="What agrees without answers isn't theft: whoever has such data and labels needs no copy."
                if gain < NEAR_CONTROL else "The answers are worth that to whoever has inputs like the pool's.")
 
