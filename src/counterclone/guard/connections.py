@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 from http import HTTPStatus
 from typing import Any
@@ -126,8 +125,8 @@ class Connection(HttpToolsProtocol):
         Raises:
             Refusal: it could be read in two ways, or is more than the connection takes.
         """
-        self._head_bytes = None
-        self._check_head()
+        is_in_segments, self._head_bytes = self._head_bytes is None or self._head_bytes >= 0, None
+        self._check_head(may_be_long=is_in_segments or self._chunk_bytes > HEAD_BYTES)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -163,8 +162,11 @@ class Connection(HttpToolsProtocol):
         self._answered = cycle
         super()._start_asgi_task(cycle, app)
 
-    def _check_head(self) -> None:
+    def _check_head(self, *, may_be_long: bool) -> None:
         """Refuse what another server may read otherwise, and end the headers that end here.
+
+        Args:
+            may_be_long: whether its bytes have to be counted.
 
         Raises:
             Refusal: as it says.
@@ -176,16 +178,15 @@ class Connection(HttpToolsProtocol):
         if len(self.url) > URL_BYTES:
             raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, "invalid_request",
                           f"the path and query are over {URL_BYTES} bytes; send the query in the body")
-        if len(self.url) + 4 * len(headers) + sum(map(len, itertools.chain.from_iterable(headers))) > HEAD_BYTES:
+        if may_be_long and len(self.url) + sum(len(name) + len(value) + 4 for name, value in headers) > HEAD_BYTES:
             raise _too_long()
         if not self.url.startswith((b"/", b"http://", b"https://")):
             raise _malformed("the request line names no path")
         if len(self.pipeline) >= PIPELINED:
             raise _malformed(f"over {PIPELINED} requests wait on one connection; open another one")
-        twice = asgi.sent_twice(headers)
-        if twice:
-            raise _malformed(f"there are two {twice.decode()} headers")
         given = dict(headers)
+        if len(given) < len(headers) and (twice := asgi.sent_twice(headers)):
+            raise _malformed(f"there are two {twice.decode()} headers")
         if version == "1.1" and b"host" not in given:
             raise _malformed("the host header is missing")
         coding = given.get(b"transfer-encoding")

@@ -582,7 +582,7 @@ def test_more_requests_than_the_guard_takes(start: Start, until: Until) -> None:
         message = "6 requests are under way, no more are taken; try again"
         check_error("untouched", answer, 503, "guard_full", message)
         assert answer.values(b"retry-after") == [b"1"]
-        assert gateway.upstream.connections == 6
+        assert len(gateway.pool._acquired) == 6
         go.set()
         assert [wire.message().body for wire in wires + others] == [EDITED] * 3 + [ANSWER] * 3
     assert until(gateway.is_at_rest)
