@@ -24,7 +24,8 @@ def test_five_commands_guard_the_example_server(tmp_path: Path) -> None:
     target, listen, admin = free_ports(3)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     environment = {**os.environ, "COUNTERCLONE_SECRET": "readme",
-                   "COUNTERCLONE_GUARD_LISTEN": f"127.0.0.1:{listen}", "COUNTERCLONE_GUARD_ADMIN": f"127.0.0.1:{admin}",
+                   "COUNTERCLONE_GUARD_LISTEN": f"127.0.0.1:{listen}",
+                   "COUNTERCLONE_GUARD_ADMIN": f"127.0.0.1:{admin}",
                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     _, serve, init, guard, ask = (
         shlex.split(line.replace("9000", str(target)).replace("8000", str(listen))) for line in lines)
