@@ -199,9 +199,10 @@ def requests(server: h11.Connection, writer: asyncio.StreamWriter | None) -> Ite
             body += event.data
         elif isinstance(event, h11.EndOfMessage) and request is not None:
             yield Asked(request.method, request.target, bytes(body))
+            content = b"" if request.method == b"HEAD" else BODY
             answer = [server.send(each) for each in (
-                h11.Response(status_code=200, headers=[("content-length", str(len(BODY)))]), h11.Data(data=BODY),
-                h11.EndOfMessage())]
+                h11.Response(status_code=200, headers=[("content-length", str(len(BODY)))]),
+                h11.Data(data=content), h11.EndOfMessage())]
             if writer is not None:
                 writer.write(b"".join(each or b"" for each in answer))
             if server.our_state is not h11.DONE or server.their_state is not h11.DONE:

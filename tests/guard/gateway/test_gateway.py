@@ -346,6 +346,37 @@ def test_a_second_word_does_not_wait(start: Start, until: Until) -> None:
         assert running.is_stopped.wait(5)
 
 
+def test_the_journal_knows_who_went_away(start: Start, until: Until) -> None:
+    running = start(SETTINGS)
+    running.upstream.answers()
+    with running.client() as wire:
+        wire.send(post())
+        assert until(lambda: running.upstream.asked)
+    assert until(running.is_at_rest)
+    running.gateway.stop()
+    assert running.is_stopped.wait(10)
+    assert [(row["decision"], row["status"]) for batch in JournalFolder(running.folder / "journal").batches()
+            for row in batch.to_pylist()] == [("disconnected", 499)]
+
+
+OIP_PATHS = ("//v2/models/m/infer", "/x/../v2/models/m/infer", "/v2/./models/m/infer", "/v2/models/m/infer;a=b",
+             "/%2e%2e/v2/models/m/infer", "/x%2fv2/models/m/infer", "/x/%252e%252e/v2/models/m/infer",
+             "\\v2\\models\\m\\infer", "/V2/models/m/infer", "/v2/models/m/infer/", "/v2/models/m/infer%20",
+             "/%76%32/models/m/infer")
+
+
+@pytest.mark.parametrize("path", OIP_PATHS)
+def test_no_spelling_of_a_path_is_a_way_around(gateway: Running, upstream: Upstream, path: str) -> None:
+    """Of which only `/v2/*` and `/predict` are guarded."""
+    upstream.answers(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+                     % len(OIP_ANSWER) + OIP_ANSWER)
+    answer = gateway.ask(post(OIP_QUERY, path.encode()))
+    if answer.status == 200:
+        assert answer.json["outputs"][0]["data"] == [0.6, 0.3, 0.1]
+    else:
+        assert (answer.status, upstream.asked) == (400, [])
+
+
 def test_the_private_port_is_private(gateway: Running) -> None:
     assert gateway.admin(b"/livez").body == b"alive\n"
     assert b"counterclone_event_loop_lag_seconds" in gateway.admin(b"/metrics").body
