@@ -64,8 +64,8 @@ def test_a_tree_shows_its_leaves(linear: LogisticRegression) -> None:
     assert {finding.id for finding in found.findings} >= {"ids-shown", "cheap-copy"}
 
 
-WORDS = (("goal", "match", "team", "striker", "league", "cup"), ("bank", "stock", "market", "bond", "rate", "trade"),
-         ("rain", "cloud", "wind", "storm", "sun", "frost"))
+WORDS = (("goal", "match", "team", "striker", "league", "cup"),
+         ("bank", "stock", "market", "bond", "rate", "trade"), ("rain", "cloud", "wind", "storm", "sun", "frost"))
 
 
 def texts(n: int, seed: int) -> tuple[list[str], list[int]]:

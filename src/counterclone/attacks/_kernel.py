@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
-from counterclone.answers import Rows, top_labels
+from counterclone.answers import Rows
 from counterclone.queries import Features
 from counterclone.randomness import Generator
 
@@ -20,6 +22,7 @@ NOISES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Variances of the answers' noise, where the function has 1."""
 JUDGED = 300
 """Inputs that precision and noise are chosen on."""
+LEAST = 1e-12
 MOST = 2000
 """Inputs that are learnt from, since the time grows with the cube."""
 
@@ -48,7 +51,7 @@ class Kernel:
 
 
 def regressed(inputs: Features, logs: Array, rng: Generator) -> Kernel:
-    """The posterior mean, with the kernel that predicts each answer best from the others.
+    """The posterior mean, with the kernel under which the answers are likeliest.
 
     Args:
         inputs: (n, features).
@@ -67,18 +70,21 @@ def regressed(inputs: Features, logs: Array, rng: Generator) -> Kernel:
 
 
 def _best(inputs: Features, logs: Array) -> tuple[float, float]:
-    """Scale and noise with the most labels right, each left out once (Rasmussen, Williams 2006, section 5.4.2)."""
+    """The likeliest scale and noise (Rasmussen and Williams 2006, section 5.4.1).
+
+    Leaving each answer out once would trust near-duplicates, which predict each other whatever the scale is.
+    """
     distances = cdist(inputs, inputs, "sqeuclidean")
     typical = distances.mean() / 2.0 or 1.0
-    labels, aims = top_labels(logs), logs - logs.mean(axis=0)
-    best, found = (-1.0, 0.0), (typical, NOISES[-1])
+    aims = logs - logs.mean(axis=0)
+    best, found = -math.inf, (typical, NOISES[-1])
     for precision in PRECISIONS:
         values, vectors = np.linalg.eigh(np.exp(-distances * (precision / typical)))
-        turned, squares = vectors.T @ aims, vectors**2
+        energies = (vectors.T @ aims)**2
         for noise in NOISES:
-            gains = 1.0 / (values.clip(0.0) + noise)
-            gaps = vectors @ (gains[:, None] * turned) / (squares @ gains)[:, None]
-            score = (float((top_labels(logs - gaps) == labels).mean()), -float((gaps**2).mean()))
-            if score > best:
-                best, found = score, (typical / precision, noise)
+            variances = values.clip(0.0) + noise
+            amplitude = float((energies / variances[:, None]).mean()) + LEAST
+            likelihood = -len(aims) * math.log(amplitude) - float(np.log(variances).sum())
+            if likelihood > best:
+                best, found = likelihood, (typical / precision, noise)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -144,9 +145,12 @@ class Student:
 def linear(lesson: Lesson, effort: Effort, rng: Generator) -> Answering:
     """A softmax regression: by least squares where answers are exact, else the likeliest."""
     if lesson.is_hard:
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=CONFIDENCE, max_iter=MOST_STEPS).fit(lesson.inputs, lesson.labels)
+        with warnings.catch_warnings():  # nearly converged is as good for a copy
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(C=CONFIDENCE, max_iter=MOST_STEPS).fit(lesson.inputs, lesson.labels)
         return _of_seen(model.predict_proba, model.classes_, lesson.rows.shape[1])
     is_exact = precision(lesson.rows).is_fine and bool((lesson.rows > 0.0).all())
     parameters = (by_log_ratios if is_exact else by_likelihood)(with_ones(lesson.inputs), lesson.rows)
