@@ -32,7 +32,7 @@ class Findings(msgspec.Struct, frozen=True):
         fidelity: the nearest copy's, by surface.
         accuracy: of the answers that users get, likewise.
         cheapest: the cheapest way to each level of agreement, by surface.
-        findings: what the audit says of the guarded model, the gravest first.
+        findings: what the audit says of the guarded model and isn't for information only, the gravest first.
     """
 
     trials: int
@@ -66,7 +66,8 @@ def run(seed: int, say: Callable[[str], None]) -> Findings:
         trials=len(found.trials),
         queries_sent=sum(trial.queries_sent for trial in found.trials), control=found.control.fidelity,
         fidelity=best, accuracy={shown.name: shown.accuracy for shown in found.surfaces},
-        cheapest=tuple(found.cheapest), findings=tuple(each.text for each in found.findings))
+        cheapest=tuple(found.cheapest),
+        findings=tuple(each.text for each in found.findings if each.severity != "info"))
 
 
 def table(findings: Findings) -> report.Table:
@@ -86,4 +87,4 @@ def table(findings: Findings) -> report.Table:
                f"queries each, at ${PRICE_USD_PER_1000_QUERIES:.2f} a thousand; the cheapest is shown. ≤: the "
                "least budget got there.",
                f"Without a single answer, a student of the same inputs with true labels agrees on "
-               f"{findings.control:.1%}.", *findings.findings[:3]))
+               f"{findings.control:.1%}.", *findings.findings))
