@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 NAMES = ("policies", "binary_tensors", "journal", "memory", "guard_overhead", "gateway", "gateway_soak",
-         "audit_exact", "audit_adaptive", "audit_trees", "audit_kinks", "audit")
+         "audit_exact", "audit_students", "audit_adaptive", "audit_trees", "audit_kinks", "audit")
 
 for name in sys.argv[1:] or NAMES:
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

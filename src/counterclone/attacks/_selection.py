@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from counterclone.answers import margins, top_labels
-from counterclone.attacks._students import Effort, Lesson, Scale, fitted
+from counterclone.attacks._students import TREES_JUDGED, Effort, Lesson, Scale, fitted
 from counterclone.queries import Features
 from counterclone.randomness import Generator
 
@@ -18,6 +18,24 @@ CHOSEN_OF = 4
 PILOTS = 16
 LEAST_PILOT = 16
 """Answers below which selection isn't tried out."""
+
+
+def unsure(lesson: Lesson, candidates: Features, n: int, family: str, rng: Generator) -> Places:
+    """The candidates that are nearest to the boundaries of a family's student.
+
+    Args:
+        lesson: what was asked.
+        candidates: what may be, (candidates, features).
+        n: how many to choose, no more than there are.
+        family: of the student.
+        rng: of the student.
+
+    Returns:
+        Their places, (n,).
+    """
+    scale = Scale.of(lesson.inputs)
+    student = fitted(family, Lesson(scale.scaled(lesson.inputs), lesson.rows), Effort(trees=TREES_JUDGED), rng)
+    return margins(student(scale.scaled(candidates))).argsort(kind="stable")[:n]
 
 
 def uncertain(lesson: Lesson, candidates: Features, n: int, rng: Generator) -> Places:

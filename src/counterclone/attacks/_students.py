@@ -304,8 +304,8 @@ def nearness(family: str, lesson: Lesson, folds: list[Fold], rng: Generator) -> 
     return np.concatenate(scores)
 
 
-def agreement_of_others(lesson: Lesson, judged: Lesson, rng: Generator) -> float:
-    """The share of answers whose label a student predicts, a kernel or a forest.
+def agreements(lesson: Lesson, judged: Lesson, rng: Generator) -> dict[str, float]:
+    """The share of answers whose label a student predicts, for a kernel and for a forest.
 
     Args:
         lesson: what it learns from.
@@ -313,11 +313,21 @@ def agreement_of_others(lesson: Lesson, judged: Lesson, rng: Generator) -> float
         rng: draws starts.
     """
     scale = Scale.of(lesson.inputs)
-    both = Lesson(*(np.concatenate(pair) for pair in zip(lesson, judged, strict=True)))
+    both = joined(lesson, judged)
     scaled = Lesson(scale.scaled(both.inputs), both.rows)
-    fold = np.split(np.arange(len(both.rows)), [len(lesson.rows)])
-    return max(float(nearness(family, scaled, [(fold[0], fold[1])], rng)[:, 0].mean())
-               for family in ("kernel", "forest"))
+    learnt, asked = np.split(np.arange(len(both.rows)), [len(lesson.rows)])
+    return {family: float(nearness(family, scaled, [(learnt, asked)], rng)[:, 0].mean())
+            for family in ("kernel", "forest")}
+
+
+def agreement_of_others(lesson: Lesson, judged: Lesson, rng: Generator) -> float:
+    """The share of answers whose label a student predicts, the better of a kernel and a forest."""
+    return max(agreements(lesson, judged, rng).values())
+
+
+def joined(*lessons: Lesson) -> Lesson:
+    """One lesson after the other."""
+    return Lesson(*(np.concatenate(parts) for parts in zip(*lessons, strict=True)))
 
 
 def _folds(n: int, rng: Generator) -> list[Fold]:

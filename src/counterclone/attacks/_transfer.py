@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from counterclone.attacks._copies import Copies, Maker
 from counterclone.attacks._lessons import Asks, Lessons
-from counterclone.attacks._selection import pays, uncertain
-from counterclone.attacks._students import Lesson, Student, agreement_of_others, taught
+from counterclone.attacks._selection import pays, uncertain, unsure
+from counterclone.attacks._students import Lesson, Student, agreement_of_others, agreements, joined, taught
 from counterclone.errors import BudgetExhausted
 from counterclone.protocols import Asking, Prior
 from counterclone.queries import Features
@@ -26,6 +26,10 @@ HELD_OUT = 1 / 3
 TRIED = 200
 """Copies of each kind, at most, that are asked to find the best kind."""
 LEAST_TRIED = 24
+A_ROUND, ROUNDS_BEYOND, OFFERED = 400, 6, 4
+"""A forest chooses among so many times the copies, in rounds of about so many, and no more rounds."""
+MOST_COMPARED = 1500
+"""Answers that a forest and a kernel are compared on."""
 
 
 class Transfer:
@@ -109,18 +113,35 @@ class Transfer:
             lower, upper = self._prior.lower, self._prior.upper
             yield from self.lessons.ask(self._rng.uniform(lower, upper, (n, len(lower))))
             return
-        make = yield from self._best_maker(n)
-        n_left = n - (len(self.lessons) - self._n_pooled)
-        yield from self.lessons.ask(make(n_left, self._rng))
-
-    def _best_maker(self, n: int) -> Asks[Maker]:
-        """The kind of copies whose students agree best with what they weren't copied from."""
         copies = Copies(self._pool, self._prior.lower, self._prior.upper)
-        makers = copies.makers
-        n_tried = min(TRIED, n // (2 * len(makers)))
+        make = yield from self._best_maker(copies, n)
+        n_left = n - (len(self.lessons) - self._n_pooled)
+        for part in np.array_split(np.arange(n_left), min(1 + n_left // A_ROUND, ROUNDS_BEYOND)):
+            if len(part):
+                yield from self.lessons.ask(self._beyond(copies, make, len(part)))
+
+    def _beyond(self, copies: Copies, make: Maker, n: int) -> Features:
+        """So many copies; where a forest learns more than a kernel, those that are nearest to its boundaries.
+
+        A tree reads one feature at a time, so inputs teach it that are crossed of two. Where boundaries are
+        smooth, copies near them teach no more than others.
+        """
+        order = self._rng.permutation(len(self.lessons))[:MOST_COMPARED]
+        judged, learnt = np.split(order, [len(order) // 4])
+        if n < LEAST_TRIED or not len(judged):
+            return make(n, self._rng)
+        found = agreements(self.lesson.take(learnt), self.lesson.take(judged), self._rng)
+        if found["forest"] <= found["kernel"]:
+            return make(n, self._rng)
+        offered = copies.crossed(OFFERED * n, self._rng)
+        return offered[unsure(self.lesson, offered, n, "forest", self._rng)]
+
+    def _best_maker(self, copies: Copies, n: int) -> Asks[Maker]:
+        """The kind of copies whose students agree best with what they weren't copied from."""
+        n_tried = min(TRIED, n // (2 * len(copies.makers)))
         n_held_out = int(HELD_OUT * self._n_pooled)
-        if len(makers) == 1 or n_tried < LEAST_TRIED or not n_held_out:
-            return makers[0]
+        if len(copies.makers) == 1 or n_tried < LEAST_TRIED or not n_held_out:
+            return copies.makers[0]
         order = self._rng.permutation(self._n_pooled)
         judged, learnt = self.lesson.take(order[:n_held_out]), self.lesson.take(order[n_held_out:])
         scores = []
@@ -128,9 +149,8 @@ class Transfer:
             start = len(self.lessons)
             yield from self.lessons.ask(make(n_tried, self._rng))
             tried = self.lesson.take(np.arange(start, start + n_tried))
-            both = Lesson(*(np.concatenate(pair) for pair in zip(learnt, tried, strict=True)))
-            scores.append(agreement_of_others(both, judged, self._rng))
-        return makers[int(np.argmax(scores))]
+            scores.append(agreement_of_others(joined(learnt, tried), judged, self._rng))
+        return copies.makers[int(np.argmax(scores))]
 
 
 def distinct(pool: Features) -> Features:

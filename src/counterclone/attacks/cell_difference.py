@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from counterclone.answers import Rows, top_labels
 from counterclone.attacks._lessons import Asks, Lessons
 from counterclone.attacks._linear import Linear
+from counterclone.attacks._rivals import BEYOND_CHANCE
 from counterclone.attacks._students import Lesson, taught
 from counterclone.attacks._transfer import Transfer
 from counterclone.errors import BudgetExhausted
@@ -102,7 +103,7 @@ class _Differing:
         return slopes
 
     def surrogate(self) -> Surrogate | None:
-        """The linear model, or a student where that predicts held-out labels better."""
+        """The linear model; a student where that predicts held-out labels, which may be noisy, clearly better."""
         if self._plain is None or not len(self._plain.lessons):
             return taught(Lesson(np.asarray(self._inside.inputs), self._inside.rows), self._rng)
         lesson = self._plain.lesson
@@ -111,9 +112,13 @@ class _Differing:
             return self._plain.student()
         known, held = np.split(self._rng.permutation(len(lesson.rows)), [2 * len(lesson.rows) // 3])
         rivals = self._linear(lesson.take(known)), taught(lesson.take(known), self._rng)
-        scores = [0.0 if rival is None else (
-            top_labels(rival.answer(lesson.inputs[held])) == lesson.labels[held]).sum() for rival in rivals]
-        return linear if scores[0] >= scores[1] else self._plain.student()
+        by_slopes, by_student = (
+            np.zeros(len(held)) if rival is None
+            else (top_labels(rival.answer(lesson.inputs[held])) == lesson.labels[held]).astype(np.float64)
+            for rival in rivals)
+        gains = by_student - by_slopes
+        is_better = gains.sum() > BEYOND_CHANCE * gains.std() * np.sqrt(len(gains))
+        return self._plain.student() if is_better else linear
 
     def _linear(self, lesson: Lesson) -> Linear | None:
         """The slopes with the intercepts that fit answers; None where there are none."""
