@@ -4,6 +4,7 @@ CountercloneError
 ├── ConfigError              the file, the environment or a command line is wrong (exit 2)
 ├── BudgetExhausted          an attack may ask no more; thrown into it once
 ├── SourceError              a journal or an exchange file can't be read (exit 2)
+├── WatchError               a reference of honest traffic is too small or can't be compared (exit 2)
 ├── TargetUnreachable        a verb that calls the target gets no answer (exit 3)
 ├── AnswerError              the target's answer can't be cleaned: 502, never served as it is
 └── RequestError             the caller's request isn't served; carries an HTTP status
@@ -41,6 +42,10 @@ class BudgetExhausted(CountercloneError):
 
 class SourceError(CountercloneError):
     """A journal folder or an exchange file can't be read."""
+
+
+class WatchError(CountercloneError):
+    """A reference of honest traffic is too small, or holds nothing that accounts can be compared by."""
 
 
 class TargetUnreachable(CountercloneError):

@@ -23,6 +23,7 @@ FAMILIES = {
     "attacks": "counterclone.attacks",
     "policies": "counterclone.policies",
     "rules": "counterclone.rules",
+    "detectors": "counterclone.detectors",
     "dialects": "counterclone.guard.dialects",
 }
 

@@ -1,0 +1,1 @@
+"""Statistics that copiers and honest accounts differ in, one a file."""
