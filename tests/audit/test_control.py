@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from counterclone.audit.control import Control, Labelled, control
+from counterclone.audit.control import Control, control
 from counterclone.audit.subject import Subject
 from counterclone.plugins import Spec
 from counterclone.protocols import Asking, Prior
@@ -70,17 +70,3 @@ def test_without_a_student_the_most_frequent_label_stands_in(subject: Subject, w
     attack = {"no attack": None, "nothing built": Nothing()}.get(case, toys.toy)
     share = np.bincount(world.labels(world.evaluate)).max() / 150
     assert run(subject, labels, attack, [0]) == Control(student="majority", rows=0, fidelity=share, accuracy=None)
-
-
-def test_a_target_of_own_labels_answers_what_it_knows(world: World) -> None:
-    labels = world.labels(world.pool)
-    target = Labelled(world.pool, labels, 3)
-    reply = asyncio.run(target.query(world.pool[[7, 3]]))
-    assert reply.rows.tolist() == np.eye(3)[labels[[7, 3]]].tolist()
-    near = asyncio.run(target.query(world.pool[[5]] + 1e-9))
-    assert near.rows.argmax() == labels[5]
-
-
-def test_unknown_texts_get_the_most_frequent_label() -> None:
-    target = Labelled(["one", "two", "three"], np.array([2, 0, 0]), 3)
-    assert asyncio.run(target.query(["one", "four"])).rows.argmax(axis=1).tolist() == [2, 0]

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from counterclone.answers import Reply, top_labels
+from counterclone.answers import top_labels
 from counterclone.audit.subject import Subject
 from counterclone.audit.trial import majority
 from counterclone.budgets import Meter
-from counterclone.driver import as_bytes, drive
+from counterclone.driver import drive
 from counterclone.fidelity import Labels, agreement
 from counterclone.protocols import Attack, Prior
-from counterclone.queries import Inputs
 from counterclone.randomness import generator
+from counterclone.targets.recorded import Recorded
 
 MOST_ROWS = 10_000
 
@@ -67,33 +67,5 @@ async def _student(subject: Subject, own: Labels, attack: Attack, n_rows: int, s
     prior = Prior(budget=n_rows, pool=subject.pool, classes=subject.classes, lower=subject.lower,
                   upper=subject.upper, is_open=False, shows=frozenset({"labels"}))
     asking = attack.run(prior, generator(seed, "control"))
-    surrogate = await drive(asking, Labelled(subject.pool, own, subject.classes), Meter(n_rows))
+    surrogate = await drive(asking, Recorded(subject.pool, np.eye(subject.classes)[own]), Meter(n_rows))
     return None if surrogate is None else top_labels(surrogate.answer(subject.evaluate))
-
-
-class Labelled:
-    """A target that knows the pool's own labels and nothing else.
-
-    Args:
-        pool: (n, features), or texts.
-        labels: (n,).
-        n_classes: how many there are.
-    """
-
-    def __init__(self, pool: Inputs, labels: Labels, n_classes: int) -> None:
-        self._pool = pool
-        self._labels = labels
-        self._places = {row: place for place, row in enumerate(as_bytes(pool))}
-        self._one_hot = np.eye(n_classes)
-
-    async def query(self, inputs: Inputs) -> Reply:
-        """The own label of each input; of one that isn't in the pool, the nearest's, or the most frequent."""
-        places = [self._places.get(row, -1) for row in as_bytes(inputs)]
-        labels = [self._nearest(inputs, number) if place < 0 else self._labels[place]
-                  for number, place in enumerate(places)]
-        return Reply(self._one_hot[np.array(labels, dtype=np.intp)])
-
-    def _nearest(self, inputs: Inputs, number: int) -> int:
-        if isinstance(self._pool, list) or isinstance(inputs, list):
-            return int(np.bincount(self._labels).argmax())
-        return int(self._labels[((self._pool - inputs[number]) ** 2).sum(axis=1).argmin()])
