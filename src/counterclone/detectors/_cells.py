@@ -1,0 +1,95 @@
+"""Queries put into cells of like ones, the same cell whatever batch they come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterclone.detectors._sample import salt_of
+from counterclone.encoders import VECTOR_SIZE
+from counterclone.errors import WatchError
+from counterclone.exchanges import Exchanges
+from counterclone.randomness import generator
+
+FEWEST_VECTORS = 100
+
+_STEPS = 256.0  # of a standard deviation: whole numbers add up exactly, in any order and on any machine
+_FARTHEST = 16.0  # standard deviations, so that no sum leaves the whole numbers
+_LEAST_SCALE = 0.1  # of the usual spread, for coordinates that hardly vary
+
+
+class _Projection(NamedTuple):
+    """Signed sums of scaled coordinates, in whole numbers.
+
+    Attributes:
+        centre: (64,).
+        scale: (64,).
+        signs: (64, p).
+    """
+
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    signs: NDArray[np.float64]
+
+    def __call__(self, vectors: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 64) to (n, p)."""
+        reach = _STEPS * _FARTHEST
+        steps = np.rint((vectors - self.centre) * self.scale).clip(-reach, reach)
+        projected: NDArray[np.float64] = steps @ self.signs
+        return projected
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Boxes of a grid over a few random projections of the vectors.
+
+    Attributes:
+        projection: of vectors.
+        widths: of the boxes, (p,).
+        offsets: of the grid, (p,).
+        multipliers: odd numbers that make one of a box's, (p,).
+    """
+
+    projection: _Projection
+    widths: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    multipliers: NDArray[np.uint64]
+
+    @classmethod
+    def fit(cls, reference: Exchanges, *, n_projections: int, width: float) -> Self:
+        """A grid of its own for each reference, which nobody outside can know.
+
+        Args:
+            reference: honest traffic.
+            n_projections: how many.
+            width: of a box, in standard deviations of a projection.
+
+        Raises:
+            WatchError: fewer than 100 exchanges have vectors.
+        """
+        vectors = reference.vectors[has_vector(reference)].astype(np.float64)
+        if len(vectors) < FEWEST_VECTORS:
+            raise WatchError(f"the reference has fewer than {FEWEST_VECTORS} exchanges whose queries have "
+                             "vectors; give it more, or leave this detector out")
+        spreads = vectors.std(axis=0)
+        usual = float(np.median(spreads[spreads > 0.0])) if spreads.any() else 1.0
+        rng = generator(int(salt_of(reference.digests, 0)), "cells", n_projections)
+        signs = rng.choice([-1.0, 1.0], (VECTOR_SIZE, n_projections))
+        projection = _Projection(vectors.mean(axis=0), _STEPS / np.maximum(spreads, _LEAST_SCALE * usual), signs)
+        widths = np.maximum(width * projection(vectors).std(axis=0), 1.0)
+        odd = rng.integers(0, 2**63, n_projections).astype(np.uint64) * np.uint64(2) + np.uint64(1)
+        return cls(projection, widths, rng.random(n_projections), odd)
+
+    def hashes(self, vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
+        """The cell of each vector (n, 64), as a number: (n,)."""
+        boxes = np.floor(self.projection(vectors) / self.widths + self.offsets).astype(np.int64)
+        hashes: NDArray[np.uint64] = (boxes.view(np.uint64) * self.multipliers).sum(axis=1, dtype=np.uint64)
+        return hashes
+
+
+def has_vector(exchanges: Exchanges) -> NDArray[np.bool_]:
+    """Which exchanges have a vector: (n,)."""
+    return ~np.isnan(exchanges.vectors[:, 0])

@@ -1,0 +1,160 @@
+"""Summaries whose figures depend on the number of queries in no simple way, compared at equal numbers.
+
+The share of repeats or of new places isn't a mean of what each exchange adds, so its mean and its spread among
+honest accounts are measured at many numbers of queries, on the starts of the reference's accounts, instead of
+being computed. Accounts differ from each other at any number, and that is in the spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterclone.errors import WatchError
+from counterclone.exchanges import Exchanges
+from counterclone.protocols import States
+
+FEWEST_QUERIES = 5
+FEWEST_ACCOUNTS = 30
+FARTHEST = 6.0
+"""Profiles end here: one odd account is no direction that others could be grouped by."""
+
+_GROWTH = 2.0**0.5
+_SMALLEST_SPREAD = 0.03  # figures are logarithms and roots of shares: less is no difference to speak of
+
+
+class Summary(Protocol):
+    """What is kept of an account and which figures it shows; the first column counts exchanges."""
+
+    def empty(self, n: int) -> States:
+        """As a tracker's."""
+        ...
+
+    def learn(self, states: States, exchanges: Exchanges) -> None:
+        """As a tracker's."""
+        ...
+
+    def merge(self, states: States, others: States) -> States:
+        """As a tracker's."""
+        ...
+
+    def figures(self, states: States) -> NDArray[np.float64]:
+        """What is compared, on scales of about 1, NaN where there is none: (n, figures)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Knot:
+    """Honest accounts after one number of queries.
+
+    Attributes:
+        centre: their mean figures, (d,).
+        whitening: makes figures' deviations uncorrelated, of variance 1: (d, d), symmetric.
+    """
+
+    centre: NDArray[np.float64]
+    whitening: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, figures: NDArray[np.float64]) -> Knot:
+        """Measured on accounts' figures, (n, d)."""
+        is_known = ~np.isnan(figures)
+        centre = np.where(is_known, figures, 0.0).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1)
+        deviations = np.where(is_known, figures - centre, 0.0)
+        n, d = figures.shape
+        covariance = deviations.T @ deviations / n
+        variances = np.diag(covariance)
+        shrinkage = d / (d + n)
+        covariance = covariance * (1.0 - shrinkage) + np.diag(variances * shrinkage + _SMALLEST_SPREAD**2)
+        values, axes = np.linalg.eigh(covariance)
+        return cls(centre, axes / np.sqrt(values) @ axes.T)
+
+    def whitened(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Figures (n, d) as deviations; one that isn't known deviates by nothing."""
+        return np.nan_to_num(figures - self.centre, nan=0.0) @ self.whitening
+
+
+@dataclass(frozen=True)
+class MeasuredTracker:
+    """A tracker by a summary's figures.
+
+    Attributes:
+        summary: what is kept.
+        numbers: of queries at which honest accounts were measured, ascending: (m,).
+        knots: what they were like, (m,).
+    """
+
+    summary: Summary
+    numbers: NDArray[np.float64]
+    knots: tuple[Knot, ...]
+
+    @classmethod
+    def fit(cls, summary: Summary, reference: Exchanges) -> MeasuredTracker:
+        """Measure honest accounts.
+
+        Raises:
+            WatchError: fewer than 30 of them have 5 queries.
+        """
+        starts = [(number, Knot.of(summary.figures(states))) for number, states in _starts(summary, reference)]
+        if not starts:
+            raise WatchError(f"the reference has fewer than {FEWEST_ACCOUNTS} accounts with {FEWEST_QUERIES} "
+                             "queries each; give it more honest traffic")
+        return cls(summary, np.array([number for number, _ in starts]), tuple(knot for _, knot in starts))
+
+    def empty(self, n: int) -> States:
+        """Summaries of accounts that did nothing: (n, width)."""
+        return self.summary.empty(n)
+
+    def learn(self, states: States, exchanges: Exchanges) -> None:
+        """Add exchanges, in place."""
+        self.summary.learn(states, exchanges)
+
+    def merge(self, states: States, others: States) -> States:
+        """The summaries of both: (n, width)."""
+        return self.summary.merge(states, others)
+
+    def score(self, states: States) -> NDArray[np.float64]:
+        """The squared distance from honest accounts with as many queries; NaN under 5 of them: (n,)."""
+        figures = self.summary.figures(states)
+        distances = (self._whitened(figures, states[:, 0]) ** 2).sum(axis=1)
+        is_scored = (states[:, 0] >= FEWEST_QUERIES) & ~np.isnan(figures).all(axis=1)
+        return np.where(is_scored, distances, np.nan)
+
+    def profile(self, states: States) -> NDArray[np.float64]:
+        """Figures as deviations from honest accounts with as many queries, 0 under 5 of them: (n, d)."""
+        deviations = self._whitened(self.summary.figures(states), states[:, 0])
+        deviations[states[:, 0] < FEWEST_QUERIES] = 0.0
+        return deviations.clip(-FARTHEST, FARTHEST)
+
+    def _whitened(self, figures: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Deviations, between the two nearest numbers in proportion to the number's logarithm: (n, d)."""
+        places = np.interp(np.log(np.maximum(counts, 1)), np.log(self.numbers), np.arange(len(self.numbers)))
+        whitened = np.zeros(figures.shape)
+        for place, knot in enumerate(self.knots):
+            weights = 1.0 - np.abs(places - place)
+            rows = np.flatnonzero(weights > 0.0)
+            whitened[rows] += weights[rows, np.newaxis] * knot.whitened(figures[rows])
+        return whitened
+
+
+def _starts(summary: Summary, reference: Exchanges) -> Iterator[tuple[float, States]]:
+    """Accounts after their first 5, 7, 10, 14, ... queries, of those who have so many."""
+    ranks = reference.ranks()
+    order = np.argsort(ranks, kind="stable")
+    sorted_ranks = ranks[order]
+    totals = np.bincount(reference.accounts, minlength=reference.n_accounts)
+    states = summary.empty(reference.n_accounts)
+    number, done = float(FEWEST_QUERIES), 0
+    while True:
+        rounded = round(number)
+        reach = np.flatnonzero(totals >= rounded)
+        if len(reach) < FEWEST_ACCOUNTS:
+            return
+        until = int(np.searchsorted(sorted_ranks, rounded))
+        summary.learn(states, reference.select(order[done:until]))
+        yield float(rounded), states[reach]
+        number, done = number * _GROWTH, until
