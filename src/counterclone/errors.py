@@ -9,6 +9,7 @@ CountercloneError
 ├── AnswerError              the target's answer can't be cleaned: 502, never served as it is
 └── RequestError             the caller's request isn't served; carries an HTTP status
     ├── Unauthenticated      401
+    ├── Blocked              403, the account's tier, or its owner's word
     ├── UnknownFormat        400, decided by `[guard] unknown`
     ├── Refused              400, a rule's word: field and remedy
     ├── TooLarge             413
@@ -76,6 +77,14 @@ class Unauthenticated(RequestError):
     status = 401
     code = "invalid_api_key"
     decision = "unauthenticated"
+
+
+class Blocked(RequestError):
+    """The account gets no answers."""
+
+    status = 403
+    code = "account_blocked"
+    decision = "blocked"
 
 
 class UnknownFormat(RequestError):

@@ -17,7 +17,7 @@ from counterclone.audit.data import Data
 from counterclone.audit.preparation import PoolKind
 from counterclone.budgets import Price
 from counterclone.compose import audited
-from counterclone.compose.settings import terms
+from counterclone.compose.terms import terms
 from counterclone.config import DEFAULT_FILE, FILE_VARIABLE, Config
 from counterclone.errors import ConfigError
 from counterclone.targets.http import Endpoint

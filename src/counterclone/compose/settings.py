@@ -6,22 +6,20 @@ import functools
 import ipaddress
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import cast
 
-from msgspec import UNSET
 from prometheus_client import CollectorRegistry
 
 from counterclone import plugins
-from counterclone.budgets import DAY, MINUTE, Limit
+from counterclone.budgets import DAY
 from counterclone.compose import audited
-from counterclone.compose.audited import Copied
 from counterclone.compose.secrets import root_key
-from counterclone.config import AccountClass, Config, PluginTable
+from counterclone.compose.terms import COPY_SHARE, terms, total_limits
 from counterclone.config import Accounts as AccountsConfig
+from counterclone.config import Config, PluginTable
 from counterclone.config import Journal as JournalConfig
 from counterclone.errors import ConfigError
 from counterclone.guard.identity import (
@@ -39,9 +37,8 @@ from counterclone.guard.limits import MemoryStore
 from counterclone.guard.metrics import metrics_of
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Recorder
-from counterclone.guard.release import Terms
 from counterclone.journal import JournalWriter
-from counterclone.protocols import Dialect, Policy, Rule
+from counterclone.protocols import Dialect, Rule
 from counterclone.randomness import KEY_BYTES, Prf
 
 logger = logging.getLogger(__name__)
@@ -49,7 +46,6 @@ logger = logging.getLogger(__name__)
 DIALECT_ORDER = ("oip", "predict")
 """Where the dialect is found from the request: `predict` takes any POST, so it comes last."""
 IDLE_SECONDS = 3600.0
-COPY_SHARE = "limit_copy_share_per_day"
 
 
 def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker: int = 0,
@@ -78,7 +74,7 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         terms=by_class,
         rules=rules(config.guard.rule),
         store=previous.store if previous else MemoryStore(),
-        total_limits=_total_limits(config),
+        total_limits=total_limits(config),
         noise=_noise(root.subkey("noise"), config.target.epoch),
         journal=previous.journal if previous else None,
         metrics=metrics,
@@ -105,7 +101,7 @@ def check(config: Config) -> None:
         ConfigError: settings that can't work together, a line for each.
     """
     problems: list[str] = []
-    for part in (lambda: terms(config), lambda: _total_limits(config),
+    for part in (lambda: terms(config), lambda: total_limits(config),
                  lambda: _classes(config.accounts, Prf(bytes(KEY_BYTES)))):
         try:
             part()
@@ -142,46 +138,6 @@ def identity(config: Config, folder: Path, root: Prf) -> Identity:
     day_limits = any(limit.period_seconds >= DAY for each in found.values() for limit in each.limits)
     table = KeyTable(accounts.open_keys_max, DAY if day_limits else IDLE_SECONDS)
     return Identity(_source(accounts, lambda: key_ring(config, folder, root)), names, classes, table)
-
-
-def terms(config: Config, copies: Mapping[str, Copied] = MappingProxyType({})) -> dict[str, Terms]:
-    """Policies and limits by account class, "" for everybody else.
-
-    Args:
-        config: the checked file.
-        copies: what audits found out, by the surfaces' keys.
-
-    Raises:
-        ConfigError: a class named twice, or noise that nothing quantises.
-    """
-    base = policies(config.guard.policy, "[[guard.policy]]")
-    limits = _account_limits(config, None, _copy_limits(config, None, config.guard.policy, copies))
-    found = {"": Terms(base, limits)}
-    for group in config.accounts.class_:
-        if group.name in found:
-            raise ConfigError(f"[[accounts.class]]: two classes are named '{group.name}'; give one another name")
-        tables = config.guard.policy if group.policies == "base" else ()
-        if not isinstance(group.policies, str):
-            tables = group.policies
-        own = base if group.policies == "base" else policies(tables, f"[[accounts.class]] '{group.name}'")
-        found[group.name] = Terms(own, _account_limits(config, group, _copy_limits(config, group, tables, copies)))
-    return found
-
-
-def policies(tables: Iterable[PluginTable], where: str) -> tuple[Policy, ...]:
-    """The policies of a list of tables, in order.
-
-    Raises:
-        ConfigError: a wrong table, or noise that nothing quantises.
-    """
-    tables = list(tables)
-    built = tuple(cast(Policy, plugins.build("policies", table, where)) for table in tables)
-    for number, policy in enumerate(built):
-        following = built[number + 1:number + 2]
-        if policy.adds_noise and not policy.quantises and not any(after.quantises for after in following):
-            raise ConfigError(f"{where}: '{tables[number]['kind']}' adds noise that differences inside a cell of "
-                              "equal queries would cancel; put `rounding` after it")
-    return built
 
 
 def rules(tables: Iterable[PluginTable]) -> tuple[Rule, ...]:
@@ -247,47 +203,3 @@ def _source(accounts: AccountsConfig, ring: Callable[[], KeyRing]) -> Source:
         except ConfigError as error:
             raise ConfigError(f"[accounts] jwt_key_env: {error}") from None
     return ListedKeys(ring()) if accounts.api_keys == "listed" else OpenKeys()
-
-
-def _copy_limits(config: Config, group: AccountClass | None, tables: Iterable[PluginTable],
-                 copies: Mapping[str, Copied]) -> tuple[Limit, ...]:
-    """The limit that an audit of these policies sets, if there was one; it admits a query a day at least."""
-    share = getattr(group, COPY_SHARE, UNSET)
-    if share is UNSET:
-        share = config.guard.limit_copy_share_per_day
-    copied = copies.get(audited.key_of(tables, config.guard.rule)) if share else None
-    if copied is None:
-        return ()
-    return (Limit(COPY_SHARE, "queries", max(share * copied.queries / config.guard.workers, 1.0), DAY),)
-
-
-def _account_limits(config: Config, group: AccountClass | None, more: tuple[Limit, ...]) -> tuple[Limit, ...]:
-    names = ("limit_queries_per_minute", "limit_queries_per_day", "limit_leaked_bits_per_day")
-    amounts = {}
-    for name in names:
-        own = getattr(group, name, UNSET)
-        amounts[name] = getattr(config.guard, name) if own is UNSET else own
-    where = f"[[accounts.class]] '{group.name}'" if group else "[guard]"
-    return (*_limits(config, amounts, where), *more)
-
-
-def _total_limits(config: Config) -> tuple[Limit, ...]:
-    return _limits(config, {
-        "limit_total_queries_per_minute": config.guard.limit_total_queries_per_minute,
-        "limit_total_queries_per_day": config.guard.limit_total_queries_per_day}, "[guard]")
-
-
-def _limits(config: Config, amounts: Mapping[str, int], where: str) -> tuple[Limit, ...]:
-    """The limits that are set, each worker's part of them."""
-    workers = config.guard.workers
-    limits = []
-    for name, amount in amounts.items():
-        if 0 < amount < workers:
-            raise ConfigError(f"{where} {name} = {amount} can't be split between {workers} workers; raise it, or "
-                              "set [guard] workers lower")
-        if amount:
-            unit = "bits" if "bits" in name else "queries"
-            limits.append(Limit(name, unit, amount / workers, DAY if name.endswith("day") else MINUTE))
-    return tuple(limits)
-
-

@@ -13,7 +13,7 @@ from pathlib import Path
 from counterclone.config.history import History
 from counterclone.config.json_schema import schema
 from counterclone.config.reading import PREFIX, parse
-from counterclone.config.sections import AccountClass, Accounts, Config, Guard, Journal, PluginTable, Target
+from counterclone.config.sections import AccountClass, Accounts, Config, Guard, Journal, PluginTable, Target, Tier
 from counterclone.errors import ConfigError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Journal",
     "PluginTable",
     "Target",
+    "Tier",
     "find",
     "load",
     "parse",

@@ -75,6 +75,7 @@ class AccountClass(Section, frozen=True):
         limit_leaked_bits_per_day: bits a day, likewise.
         limit_copy_share_per_day: part of a copy a day, likewise; of one through their own policies.
         policies: the guard's, none, or a list of their own.
+        tiers: whether their risk puts them into the guard's tiers, as it does everybody else.
     """
 
     name: Annotated[str, Meta(min_length=1)]
@@ -84,6 +85,7 @@ class AccountClass(Section, frozen=True):
     limit_leaked_bits_per_day: Count | UnsetType = UNSET
     limit_copy_share_per_day: Share | UnsetType = UNSET
     policies: Literal["base", "none"] | tuple[PluginTable, ...] = "base"
+    tiers: bool = False
 
 
 class Accounts(Section, frozen=True):
@@ -122,6 +124,22 @@ class Accounts(Section, frozen=True):
     class_: tuple[AccountClass, ...] = msgspec.field(default=(), name="class")
 
 
+class Tier(Section, frozen=True):
+    """`[[guard.tier]]`: what accounts from a risk upwards get, besides what those below it get.
+
+    Attributes:
+        risk: from which an account is in it, above 0.
+        action: `throttle` lowers the limit, `block` answers 403, `review` opens a case and changes nothing.
+        limit_queries_per_minute: rows a minute; the limit of the tier below where left out.
+        policy: what its answers pass through after those of the tier below.
+    """
+
+    risk: Annotated[float, Meta(gt=0.0, le=1.0)]
+    action: Literal["throttle", "block", "review"] | UnsetType = UNSET
+    limit_queries_per_minute: Positive | UnsetType = UNSET
+    policy: tuple[PluginTable, ...] = ()
+
+
 class Guard(Section, frozen=True):
     """`[guard]`: what comes in, what leaves, and how much of it.
 
@@ -137,6 +155,8 @@ class Guard(Section, frozen=True):
             that an account may ask in a day; 0 for no limit, and none until an audit has run.
         limit_total_queries_per_minute: rows of all accounts in a minute; 0 for no limit.
         limit_total_queries_per_day: rows of all accounts in a day; 0 for no limit.
+        alert_usd_per_day: dollars; an account that spends more in a day raises an alert, 0 for none.
+        tier_step_seconds: an account's tier is looked at once in so many seconds, at moments of its own.
         limit_body_bytes: the largest request body.
         limit_answer_bytes: the largest answer that is held back to be cleaned; a longer one is a 502.
         limit_in_flight: requests under way at once; more are a 503.
@@ -147,6 +167,7 @@ class Guard(Section, frozen=True):
         paths: shell patterns of the paths that are guarded; others pass untouched.
         rule: what comes in, applied in file order.
         policy: what leaves, applied in file order.
+        tier: what accounts get whose risk is high.
     """
 
     listen: str = "127.0.0.1:8000"
@@ -158,6 +179,8 @@ class Guard(Section, frozen=True):
     limit_copy_share_per_day: Share = 0.0
     limit_total_queries_per_minute: Count = 0
     limit_total_queries_per_day: Count = 0
+    alert_usd_per_day: Dollars = 0.0
+    tier_step_seconds: Seconds = 30.0
     limit_body_bytes: Positive = 10_000_000
     limit_answer_bytes: Positive = 50_000_000
     limit_in_flight: Positive = 1000
@@ -168,6 +191,7 @@ class Guard(Section, frozen=True):
     paths: Annotated[tuple[str, ...], Meta(min_length=1)] = ("*",)
     rule: tuple[PluginTable, ...] = ()
     policy: tuple[PluginTable, ...] = ()
+    tier: tuple[Tier, ...] = ()
 
 
 class Journal(Section, frozen=True):

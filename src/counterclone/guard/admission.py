@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from counterclone.errors import Busy, LimitExceeded, RequestError, TooLarge, Unauthenticated, UnknownFormat
+from counterclone.errors import (
+    Blocked,
+    Busy,
+    LimitExceeded,
+    RequestError,
+    TooLarge,
+    Unauthenticated,
+    UnknownFormat,
+)
 from counterclone.guard import asgi, encodings
 from counterclone.guard.options import Options, Route
 from counterclone.protocols import Body
@@ -52,20 +60,23 @@ class Admission:
         self._reserved_bits = 0.0
 
     def identify(self) -> None:
-        """Find the account.
+        """Find the account, and what it gets.
 
         Raises:
             Unauthenticated: a credential is missing or doesn't verify; the account is then its network's.
+            Blocked: it gets nothing.
         """
-        client = self.scope.get("client")
+        client, options = self.scope.get("client"), self.options
         address = client[0] if client else ""
         try:
-            account = self.account = self.options.identity.account(self.headers, address)
+            account = self.account = options.identity.account(self.headers, address)
         except Unauthenticated:
-            self.account = self.options.identity.shared(address)
+            self.account = options.identity.shared(address)
             raise
-        if account.account_class:
-            self.terms = self.options.terms[account.account_class]
+        terms = options.terms[account.account_class]
+        self.terms = terms if options.tiers is None else options.tiers.terms(account.id, terms)
+        if self.terms.is_blocked:
+            raise Blocked("this account is blocked; ask the API's owner about it")
 
     async def read(self) -> bytes | None:
         """The whole body; None where the client went away.

@@ -15,6 +15,7 @@ from counterclone.guard import asgi
 from counterclone.guard.identity import Identity
 from counterclone.guard.metrics import Metrics
 from counterclone.guard.release import Terms
+from counterclone.guard.tiers import Tiers
 from counterclone.journal import JournalWriter
 from counterclone.protocols import Dialect, LimitStore, Rule
 from counterclone.randomness import Prf
@@ -49,6 +50,7 @@ class Options:
         dialects: wire formats by kind, the first that knows a path reads it.
         identity: request headers to an account.
         terms: policies and limits by account class, "" for everybody else.
+        tiers: what accounts get by their risk, None for the same as others.
         rules: what comes in, applied in order.
         store: where limits are counted.
         total_limits: limits on all accounts together.
@@ -69,6 +71,7 @@ class Options:
     dialects: Mapping[str, Dialect]
     identity: Identity
     terms: Mapping[str, Terms]
+    tiers: Tiers | None = None
     rules: Sequence[Rule] = ()
     store: LimitStore
     total_limits: Sequence[Limit] = ()

@@ -17,11 +17,14 @@ MODELS_KEPT = 1024
 
 
 class Terms:
-    """The policies and limits of one account class.
+    """The policies and limits of one account class, in one tier of it.
 
     Args:
         policies: applied in this order.
         limits: of an account, on queries and on leaked bits.
+        tiers: what an account gets instead, in each tier, and at the end where its owner blocked it; each
+            coarser than the one before.
+        is_blocked: whether such an account is refused.
 
     Attributes:
         meters_bits: whether a limit counts bits.
@@ -29,9 +32,12 @@ class Terms:
             it let through.
     """
 
-    def __init__(self, policies: Sequence[Policy], limits: Sequence[Limit]) -> None:
+    def __init__(self, policies: Sequence[Policy], limits: Sequence[Limit], *, tiers: Sequence[Terms] = (),
+                 is_blocked: bool = False) -> None:
         self.policies = tuple(policies)
         self.limits = tuple(limits)
+        self.tiers = tuple(tiers)
+        self.is_blocked = is_blocked
         self.row_bits = lru_cache(maxsize=64)(self._bits)
         self._expected: dict[str, float] = {}
         self.meters_bits = any(limit.unit == "bits" for limit in self.limits)
