@@ -7,9 +7,10 @@ rename, and is removed afterwards. Whoever finds both (a crash came between) ign
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from counterclone.budgets import DAY
 from counterclone.journal.replay import table_of
 from counterclone.journal.segments import HOUR, SegmentName, entries, hold, live_files, read_live
 
+FILES_KNOWN = 10_000
 _DICTIONARIES = ["account", "account_class", "dialect", "model", "decision", "status", "n_features",
                  "n_classes", "label", "bits"]
 _ENCODINGS = {"time": "DELTA_BINARY_PACKED", "margin": "BYTE_STREAM_SPLIT", "digest": "PLAIN",
@@ -87,7 +89,8 @@ def archived_files(folder: Path) -> list[Path]:
             for path in sorted(entries(hour), key=lambda path: path.stem[-20:]) if path.suffix == ".parquet"]
 
 
-def retain(folder: Path, now: float, *, days: float, n_bytes: int) -> int:
+def retain(folder: Path, now: float, *, days: float, n_bytes: int,
+           held: Set[str] = frozenset()) -> int:
     """Remove archived files that are too old, then the oldest until the rest fits.
 
     Args:
@@ -95,6 +98,7 @@ def retain(folder: Path, now: float, *, days: float, n_bytes: int) -> int:
         now: seconds since 1970.
         days: files whose hour ended longer ago go; 0 keeps all.
         n_bytes: what all archived files together may take; 0 for no bound.
+        held: accounts whose files stay.
 
     Returns:
         The number of files removed.
@@ -104,7 +108,7 @@ def retain(folder: Path, now: float, *, days: float, n_bytes: int) -> int:
     removed = 0
     for path, size in files:
         is_old = days > 0 and _end(path) < now - days * DAY
-        if not is_old and excess <= 0:
+        if (not is_old and excess <= 0) or not held.isdisjoint(_accounts(path, size) if held else ()):
             continue
         path.unlink(missing_ok=True)
         removed += 1
@@ -113,6 +117,21 @@ def retain(folder: Path, now: float, *, days: float, n_bytes: int) -> int:
             with contextlib.suppress(OSError):
                 parent.rmdir()
     return removed
+
+
+@functools.lru_cache(maxsize=FILES_KNOWN)
+def _accounts(path: Path, size: int) -> frozenset[str]:
+    """The accounts in an archived file, which never changes.
+
+    Raises:
+        OSError: it can't be read; as long as nobody knows, nothing is removed.
+    """
+    try:
+        return frozenset(pq.read_table(path, columns=["account"])["account"].unique().to_pylist())
+    except FileNotFoundError:  # another worker removed it
+        return frozenset()
+    except pa.ArrowException as error:
+        raise OSError(f"{path}: {error}; it isn't removed as long as cases hold accounts") from None
 
 
 def _write(table: pa.Table, target: Path) -> None:

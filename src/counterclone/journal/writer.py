@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,14 @@ class JournalWriter:
         errors: refusals of the disk.
         last_error: what the disk says, None while all is well.
         recovery: what was found of dead writers at the start, None until that is done.
+        batches_missed: batches that `on_batch` failed with.
+        last_missed: why it failed with the last one, None where it took it.
     """
 
     def __init__(self, folder: Path | str, worker: str, *, retention_days: float = 0, retention_bytes: int = 0,
                  encode: Callable[[Sequence[Any]], pa.RecordBatch] = to_batch,
+                 on_batch: Callable[[pa.RecordBatch], None] | None = None,
+                 held: Callable[[], Set[str]] = frozenset,
                  clock: Callable[[], float] = time.time) -> None:
         """Start the thread; the folder is made when the first row is written.
 
@@ -63,6 +67,8 @@ class JournalWriter:
             encode: what is appended to rows of `SCHEMA`; called in the thread, so that a request's path needn't.
                 Where the disk refuses, or one of many can't be encoded, it is called again for the same
                 exchanges: it must change nothing else.
+            on_batch: takes each batch once it is on the disk, in the thread; what it raises is counted.
+            held: the accounts whose files no retention removes; where it raises, none is removed.
             clock: the time, in seconds since 1970.
 
         Raises:
@@ -74,6 +80,8 @@ class JournalWriter:
         self._retention_days = retention_days
         self._retention_bytes = retention_bytes
         self._encode = encode
+        self._on_batch = on_batch
+        self._held = held
         self._clock = clock
         self._is_closed = False
         self._reset()
@@ -84,7 +92,9 @@ class JournalWriter:
     def _reset(self) -> None:
         """Everything that belongs to one process."""
         self.dropped = self.flushed = self.errors = 0
+        self.batches_missed = 0
         self.last_error: str | None = None
+        self.last_missed: str | None = None
         self.recovery: Recovery | None = None
         self._waiting = Waiting(self._count_dropped)
         self._rotation = Rotation(self._folder, self._worker, self._clock)
@@ -181,7 +191,22 @@ class JournalWriter:
             batch = self._encode(blocks)
         if batch.num_rows:
             self._rotation.write(hour, batch)
+            self._hand_on(batch)
         self.flushed += self._waiting.settle(blocks)
+
+    def _hand_on(self, batch: pa.RecordBatch) -> None:
+        """Give a written batch to who watches; whatever that does, the journal goes on."""
+        if self._on_batch is None:
+            return
+        try:
+            self._on_batch(batch)
+        except Exception as error:
+            self.batches_missed += 1
+            self.last_missed = f"{type(error).__name__}: {error}"
+            logger.debug("a batch that wasn't taken", exc_info=True)
+            self._log("%d batches were journalled and not watched: %s", self.batches_missed, self.last_missed)
+        else:
+            self.last_missed = None
 
     def _is_writable(self, block: Block) -> bool:
         try:
@@ -214,7 +239,8 @@ class JournalWriter:
             self.recovery = recover(self._folder)
             if self.recovery.segments:
                 logger.info("journal of dead writers archived: segments=%d rows=%d bytes_cut=%d", *self.recovery)
-        retain(self._folder, self._clock(), days=self._retention_days, n_bytes=self._retention_bytes)
+        retain(self._folder, self._clock(), days=self._retention_days, n_bytes=self._retention_bytes,
+               held=self._held())
 
     def _refused(self, error: Exception) -> str:
         self.errors += 1
