@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,12 @@ FEWEST_VECTORS = 100
 
 _STEPS = 256.0  # of a standard deviation: whole numbers add up exactly, in any order and on any machine
 _FARTHEST = 16.0  # standard deviations, so that no sum leaves the whole numbers
-_LEAST_SCALE = 0.1  # of the usual spread, for coordinates that hardly vary
+_LEAST_SCALE = 0.5  # of the usual spread, for coordinates that hardly vary
 
 
-class _Projection(NamedTuple):
-    """Signed sums of scaled coordinates, in whole numbers.
+@dataclass(frozen=True)
+class Projection:
+    """Random signed sums of the vectors' scaled coordinates, in whole numbers.
 
     Attributes:
         centre: (64,).
@@ -34,38 +35,9 @@ class _Projection(NamedTuple):
     scale: NDArray[np.float64]
     signs: NDArray[np.float64]
 
-    def __call__(self, vectors: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 64) to (n, p)."""
-        reach = _STEPS * _FARTHEST
-        steps = np.rint((vectors - self.centre) * self.scale).clip(-reach, reach)
-        projected: NDArray[np.float64] = steps @ self.signs
-        return projected
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Boxes of a grid over a few random projections of the vectors.
-
-    Attributes:
-        projection: of vectors.
-        widths: of the boxes, (p,).
-        offsets: of the grid, (p,).
-        multipliers: odd numbers that make one of a box's, (p,).
-    """
-
-    projection: _Projection
-    widths: NDArray[np.float64]
-    offsets: NDArray[np.float64]
-    multipliers: NDArray[np.uint64]
-
     @classmethod
-    def fit(cls, reference: Exchanges, *, n_projections: int, width: float) -> Self:
-        """A grid of its own for each reference, which nobody outside can know.
-
-        Args:
-            reference: honest traffic.
-            n_projections: how many.
-            width: of a box, in standard deviations of a projection.
+    def fit(cls, reference: Exchanges, *, n_projections: int) -> Self:
+        """One of its own for each reference, which nobody outside can know.
 
         Raises:
             WatchError: fewer than 100 exchanges have vectors.
@@ -76,12 +48,51 @@ class Cells:
                              "vectors; give it more, or leave this detector out")
         spreads = vectors.std(axis=0)
         usual = float(np.median(spreads[spreads > 0.0])) if spreads.any() else 1.0
+        rng = generator(int(salt_of(reference.digests, 0)), "projection", n_projections)
+        return cls(vectors.mean(axis=0), _STEPS / np.maximum(spreads, _LEAST_SCALE * usual),
+                   rng.choice([-1.0, 1.0], (VECTOR_SIZE, n_projections)))
+
+    def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, 64) to (n, p)."""
+        reach = _STEPS * _FARTHEST
+        steps = np.rint((vectors - self.centre) * self.scale).clip(-reach, reach)
+        projected: NDArray[np.float64] = steps @ self.signs
+        return projected
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Boxes of a grid over a few projections.
+
+    Attributes:
+        projection: of vectors.
+        widths: of the boxes, (p,).
+        offsets: of the grid, in boxes, (p,).
+        multipliers: odd numbers that make one of a box's, (p,).
+    """
+
+    projection: Projection
+    widths: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    multipliers: NDArray[np.uint64]
+
+    @classmethod
+    def fit(cls, reference: Exchanges, *, n_projections: int, width: float) -> Self:
+        """A grid of its own for each reference.
+
+        Args:
+            reference: honest traffic.
+            n_projections: how many.
+            width: of a box, in standard deviations of a projection.
+
+        Raises:
+            WatchError: fewer than 100 exchanges have vectors.
+        """
+        projection = Projection.fit(reference, n_projections=n_projections)
+        widths = width * projection(reference.vectors[has_vector(reference)]).std(axis=0)
         rng = generator(int(salt_of(reference.digests, 0)), "cells", n_projections)
-        signs = rng.choice([-1.0, 1.0], (VECTOR_SIZE, n_projections))
-        projection = _Projection(vectors.mean(axis=0), _STEPS / np.maximum(spreads, _LEAST_SCALE * usual), signs)
-        widths = np.maximum(width * projection(vectors).std(axis=0), 1.0)
         odd = rng.integers(0, 2**63, n_projections).astype(np.uint64) * np.uint64(2) + np.uint64(1)
-        return cls(projection, widths, rng.random(n_projections), odd)
+        return cls(projection, np.maximum(widths, 1.0), rng.random(n_projections), odd)
 
     def hashes(self, vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
         """The cell of each vector (n, 64), as a number: (n,)."""

@@ -24,6 +24,8 @@ FARTHEST = 6.0
 """Profiles end here: one odd account is no direction that others could be grouped by."""
 
 _GROWTH = 2.0**0.5
+_TAIL, _FEWEST_IN_TAIL = 0.05, 10
+_SHORTEST_TAIL = 0.1
 _SMALLEST_SPREAD = 0.03  # figures are logarithms and roots of shares: less is no difference to speak of
 
 
@@ -54,10 +56,14 @@ class Knot:
     Attributes:
         centre: their mean figures, (d,).
         whitening: makes figures' deviations uncorrelated, of variance 1: (d, d), symmetric.
+        distances: logarithms of accounts' distances from the centre, ascending: (k,).
+        tail: by how much the logarithm of a distance grows where e times fewer accounts get so far.
     """
 
     centre: NDArray[np.float64]
     whitening: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    tail: float
 
     @classmethod
     def of(cls, figures: NDArray[np.float64]) -> Knot:
@@ -71,11 +77,23 @@ class Knot:
         shrinkage = d / (d + n)
         covariance = covariance * (1.0 - shrinkage) + np.diag(variances * shrinkage + _SMALLEST_SPREAD**2)
         values, axes = np.linalg.eigh(covariance)
-        return cls(centre, axes / np.sqrt(values) @ axes.T)
+        whitening = axes / np.sqrt(values) @ axes.T
+        distances = np.sort(_distances(deviations @ whitening))
+        top = distances[-max(int(_TAIL * n), _FEWEST_IN_TAIL):]
+        return cls(centre, whitening, distances, max(float((top - top[0]).mean()), _SHORTEST_TAIL))
 
     def whitened(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
         """Figures (n, d) as deviations; one that isn't known deviates by nothing."""
         return np.nan_to_num(figures - self.centre, nan=0.0) @ self.whitening
+
+    def surprise(self, deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+        """-ln of the share of honest accounts as far out, beyond the farthest ones by their tail: (n,)."""
+        distances = _distances(deviations)
+        n = len(self.distances)
+        n_nearer = np.searchsorted(self.distances, distances)
+        beyond = np.maximum(distances - self.distances[-1], 0.0) / self.tail
+        surprise: NDArray[np.float64] = np.log(n + 1.0) - np.log(n - n_nearer + 1.0) + beyond
+        return surprise
 
 
 @dataclass(frozen=True)
@@ -118,27 +136,35 @@ class MeasuredTracker:
         return self.summary.merge(states, others)
 
     def score(self, states: States) -> NDArray[np.float64]:
-        """The squared distance from honest accounts with as many queries; NaN under 5 of them: (n,)."""
+        """-ln of the share of honest accounts as far out after as many queries; NaN under 5 of them: (n,)."""
         figures = self.summary.figures(states)
-        distances = (self._whitened(figures, states[:, 0]) ** 2).sum(axis=1)
-        is_scored = (states[:, 0] >= FEWEST_QUERIES) & ~np.isnan(figures).all(axis=1)
-        return np.where(is_scored, distances, np.nan)
+        score = np.zeros(len(states))
+        for knot, rows, weights in self._near(states[:, 0]):
+            score[rows] += weights * knot.surprise(knot.whitened(figures[rows]))
+        score[(states[:, 0] < FEWEST_QUERIES) | np.isnan(figures).all(axis=1)] = np.nan
+        return score
 
     def profile(self, states: States) -> NDArray[np.float64]:
         """Figures as deviations from honest accounts with as many queries, 0 under 5 of them: (n, d)."""
-        deviations = self._whitened(self.summary.figures(states), states[:, 0])
-        deviations[states[:, 0] < FEWEST_QUERIES] = 0.0
-        return deviations.clip(-FARTHEST, FARTHEST)
+        figures = self.summary.figures(states)
+        profile = np.zeros(figures.shape)
+        for knot, rows, weights in self._near(states[:, 0]):
+            profile[rows] += weights[:, np.newaxis] * knot.whitened(figures[rows])
+        profile[states[:, 0] < FEWEST_QUERIES] = 0.0
+        return profile.clip(-FARTHEST, FARTHEST)
 
-    def _whitened(self, figures: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Deviations, between the two nearest numbers in proportion to the number's logarithm: (n, d)."""
+    def _near(self, counts: NDArray[np.int64]) -> Iterator[tuple[Knot, NDArray[np.intp], NDArray[np.float64]]]:
+        """Each knot with the rows between its neighbours, and its weight for them by the number's logarithm."""
         places = np.interp(np.log(np.maximum(counts, 1)), np.log(self.numbers), np.arange(len(self.numbers)))
-        whitened = np.zeros(figures.shape)
         for place, knot in enumerate(self.knots):
             weights = 1.0 - np.abs(places - place)
             rows = np.flatnonzero(weights > 0.0)
-            whitened[rows] += weights[rows, np.newaxis] * knot.whitened(figures[rows])
-        return whitened
+            yield knot, rows, weights[rows]
+
+
+def _distances(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of lengths, (n, d) to (n,)."""
+    return 0.5 * np.log((deviations**2).sum(axis=1) + 1e-9)
 
 
 def _starts(summary: Summary, reference: Exchanges) -> Iterator[tuple[float, States]]:

@@ -100,8 +100,8 @@ def merged(samples: States, others: States) -> States:
     return np.where(are_same, sums, np.maximum(samples, others))
 
 
-def mixed(numbers: NDArray[np.uint64], salt: np.uint64) -> NDArray[np.uint64]:
-    """Numbers whose bits all depend on all bits of a number and of the salt: (n,)."""
+def mixed(numbers: NDArray[np.uint64], salt: np.uint64 | NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers whose bits all depend on all bits of a number and of a salt: (n,)."""
     hashes = (numbers ^ salt) * _GOLDEN
     hashes = (hashes ^ (hashes >> np.uint64(30))) * _MULTIPLIERS[0]
     hashes = (hashes ^ (hashes >> np.uint64(27))) * _MULTIPLIERS[1]

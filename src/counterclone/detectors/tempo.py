@@ -18,8 +18,8 @@ N_GAPS = 64
 
 _HOURS = slice(1, 1 + N_HOURS)
 _GAPS = slice(1 + N_HOURS, 1 + N_HOURS + N_GAPS)
-_FIRST_OCTAVE, _BINS_PER_OCTAVE = -6, 2
-_LEVELS = np.arange(N_GAPS) / _BINS_PER_OCTAVE
+_FIRST_OCTAVE = -6
+_OCTAVES = np.arange(N_GAPS) / 2
 _AT_ONCE, _MINUTE, _HOUR, _NIGHT = 1.0, 60.0, 3600.0, 5 * 3600.0
 
 
@@ -67,8 +67,9 @@ class Clock:
 
 def _sizes(gaps: NDArray[np.float32]) -> NDArray[np.intp]:
     """The bin of each gap in seconds, two an octave; what is under 1/64 s is in the first: (n,)."""
-    octaves = np.log2(np.maximum(gaps, 2.0**_FIRST_OCTAVE)) - _FIRST_OCTAVE
-    return np.minimum(octaves * _BINS_PER_OCTAVE, N_GAPS - 1).astype(np.intp)
+    mantissas, octaves = np.frexp(gaps)
+    sizes = 2 * (octaves - 1 - _FIRST_OCTAVE) + (mantissas >= np.sqrt(np.float32(0.5)))
+    return np.where(gaps > 2.0**_FIRST_OCTAVE, sizes, 0).clip(0, N_GAPS - 1).astype(np.intp)
 
 
 def _of_hours(hours: States) -> NDArray[np.float64]:
@@ -88,6 +89,6 @@ def _of_gaps(gaps: States) -> NDArray[np.float64]:
     sizes = np.add.reduceat(gaps, bounds, axis=1)
     pairs = (gaps[:, 1:] + gaps[:, :-1]).max(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = gaps @ _LEVELS[:, np.newaxis] / total
-        spread = np.sqrt(np.maximum(gaps @ (_LEVELS**2)[:, np.newaxis] / total - mean**2, 0.0))
+        mean = gaps @ _OCTAVES[:, np.newaxis] / total
+        spread = np.sqrt(np.maximum(gaps @ (_OCTAVES**2)[:, np.newaxis] / total - mean**2, 0.0))
         return np.hstack([mean / 4.0, np.log(spread + 0.25), np.sqrt(pairs / total), np.sqrt(sizes / total)])
