@@ -6,9 +6,10 @@ Each check raises AssertionError with the plug-in, the law that it breaks and ho
 from __future__ import annotations
 
 from counterclone.testing.attacks import check_attack, example_targets
+from counterclone.testing.detectors import alien_exchanges, check_detector, honest_exchanges
 from counterclone.testing.dialects import check_dialect
 from counterclone.testing.policies import check_policy, example_context, example_rows, release
 from counterclone.testing.rules import check_rule
 
-__all__ = ["check_attack", "check_dialect", "check_policy", "check_rule", "example_context", "example_rows",
-           "example_targets", "release"]
+__all__ = ["alien_exchanges", "check_attack", "check_detector", "check_dialect", "check_policy", "check_rule",
+           "example_context", "example_rows", "example_targets", "honest_exchanges", "release"]
