@@ -27,7 +27,7 @@ class Projection:
 
     Attributes:
         centre: (64,).
-        scale: (64,).
+        scale: standard deviations, (64,).
         signs: (64, p).
     """
 
@@ -49,14 +49,18 @@ class Projection:
         spreads = vectors.std(axis=0)
         usual = float(np.median(spreads[spreads > 0.0])) if spreads.any() else 1.0
         rng = generator(int(salt_of(reference.digests, 0)), "projection", n_projections)
-        return cls(vectors.mean(axis=0), _STEPS / np.maximum(spreads, _LEAST_SCALE * usual),
+        return cls(vectors.mean(axis=0), np.maximum(spreads, _LEAST_SCALE * usual),
                    rng.choice([-1.0, 1.0], (VECTOR_SIZE, n_projections)))
+
+    def scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Vectors in standard deviations from the reference's mean: (n, 64)."""
+        scaled: NDArray[np.float64] = (vectors - self.centre) / self.scale
+        return scaled
 
     def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """(n, 64) to (n, p)."""
         reach = _STEPS * _FARTHEST
-        steps = np.rint((vectors - self.centre) * self.scale).clip(-reach, reach)
-        projected: NDArray[np.float64] = steps @ self.signs
+        projected: NDArray[np.float64] = np.rint(self.scaled(vectors) * _STEPS).clip(-reach, reach) @ self.signs
         return projected
 
 

@@ -164,7 +164,8 @@ class MeasuredTracker:
 
 def _distances(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logarithms of lengths, (n, d) to (n,)."""
-    return 0.5 * np.log((deviations**2).sum(axis=1) + 1e-9)
+    distances: NDArray[np.float64] = 0.5 * np.log((deviations**2).sum(axis=1) + 1e-9)
+    return distances
 
 
 def _starts(summary: Summary, reference: Exchanges) -> Iterator[tuple[float, States]]:

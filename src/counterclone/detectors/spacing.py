@@ -8,22 +8,23 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from counterclone.detectors._cells import Projection, has_vector
+from counterclone.detectors._cells import Cells, has_vector
 from counterclone.detectors._measured import MeasuredTracker
-from counterclone.detectors._sample import KEY_BITS, mixed, salt_of
+from counterclone.detectors._sample import mixed, salt_of
+from counterclone.encoders import VECTOR_SIZE
 from counterclone.exchanges import Exchanges
 from counterclone.plugins import Spec
 from counterclone.protocols import States
 
 N_SLOTS = 24
 
-_N_PROJECTIONS = 16
-_STEPS = 1024.0  # of a standard deviation
-_LARGEST = 2.0**15 - 1.0
-_LABEL_BITS = 16
+_STEPS = 16.0  # of a standard deviation
+_LARGEST = 127.0
+_POINT_WORDS = VECTOR_SIZE // 8
+_N_PROJECTIONS, _WIDTH = 2, 1.0
+_CELL_BITS, _KEY_BITS, _LABEL_BITS = 24, 23, 16
 _WORDS = slice(1, 1 + N_SLOTS)
-_POINT_WORDS = _N_PROJECTIONS * 2 // 8
-_CHUNK = 4096
+_CHUNK = 1024
 
 
 class Spacing(Spec, frozen=True):
@@ -41,28 +42,24 @@ class Spacing(Spec, frozen=True):
 
     def start(self, reference: Exchanges) -> MeasuredTracker:
         """Begin, with how honest queries are spaced."""
-        projection = Projection.fit(reference, n_projections=_N_PROJECTIONS)
-        vectors = reference.vectors[has_vector(reference)]
-        scale = _STEPS / np.maximum(projection(vectors).std(axis=0), 1.0)
-        return MeasuredTracker.fit(Points(projection, scale, salt_of(reference.digests, 3)), reference)
+        cells = Cells.fit(reference, n_projections=_N_PROJECTIONS, width=_WIDTH)
+        return MeasuredTracker.fit(Points(cells, salt_of(reference.digests, 3)), reference)
 
 
 @dataclass(frozen=True)
 class Points:
-    """Exchanges with vector and label (1 column), a sample of them: key and label (24), coordinates (24 x 4).
+    """Exchanges with vector and label (1 column), a sample of them: key and label (24), coordinates (24 x 8).
 
     Attributes:
-        projection: to 16 coordinates.
-        scale: of each, to 16-bit whole numbers, (16,).
+        cells: what is sampled together.
         salt: keys what is sampled.
     """
 
-    projection: Projection
-    scale: NDArray[np.float64]
+    cells: Cells
     salt: np.uint64
 
     def empty(self, n: int) -> States:
-        """Summaries of accounts that did nothing: (n, 121)."""
+        """Summaries of accounts that did nothing: (n, 217)."""
         return np.zeros((n, 1 + N_SLOTS * (1 + _POINT_WORDS)), dtype=np.int64)
 
     def learn(self, states: States, exchanges: Exchanges) -> None:
@@ -70,17 +67,11 @@ class Points:
         rows = np.flatnonzero(has_vector(exchanges) & (exchanges.labels >= 0))
         if not len(rows):
             return
-        accounts = exchanges.accounts[rows]
+        accounts, vectors = exchanges.accounts[rows], exchanges.vectors[rows]
         states[:, 0] += np.bincount(accounts, minlength=len(states))
-        points = self._packed(exchanges.vectors[rows])
-        labels = exchanges.labels[rows].astype(np.uint64) & np.uint64((1 << _LABEL_BITS) - 1)
-        hashes = labels
-        for column in points.T:  # of what is kept and nothing else: equal keys, equal points
-            hashes = mixed(column.view(np.uint64), hashes ^ self.salt)
-        slots = (hashes >> np.uint64(1)) % np.uint64(N_SLOTS)
-        keys = np.maximum(hashes >> np.uint64(64 - KEY_BITS), np.uint64(1))
-        words = ((keys << np.uint64(_LABEL_BITS)) | labels).astype(np.int64)
-        places = accounts * N_SLOTS + slots.astype(np.intp)
+        points = self._packed(vectors)
+        words, slots = self._words(self.cells.hashes(vectors), exchanges.labels[rows].astype(np.uint64), points)
+        places = accounts * N_SLOTS + slots
         order = np.lexsort((words, places))
         last = order[np.flatnonzero(np.diff(places[order], append=-1))]
         owners, columns = np.divmod(places[last], N_SLOTS)
@@ -90,44 +81,62 @@ class Points:
         states[owners[:, np.newaxis], _point_columns(columns)] = points[last]
 
     def merge(self, states: States, others: States) -> States:
-        """The summaries of both: (n, 121)."""
+        """The summaries of both: (n, 217)."""
         wins = np.repeat(others[:, _WORDS] > states[:, _WORDS], _POINT_WORDS, axis=1)
         return np.hstack([states[:, :1] + others[:, :1], np.maximum(states[:, _WORDS], others[:, _WORDS]),
                           np.where(wins, others[:, 1 + N_SLOTS:], states[:, 1 + N_SLOTS:])])
 
     def figures(self, states: States) -> NDArray[np.float64]:
-        """Mean, spread, smallest and largest of the distances' logarithms: (n, 4)."""
+        """Mean, spread, shortest range of a half, smallest and largest of the distances' logarithms: (n, 5)."""
         parts = [_figures(states[start:start + _CHUNK]) for start in range(0, len(states), _CHUNK)]
-        return np.concatenate(parts) if parts else np.empty((0, 4))
+        return np.concatenate(parts) if parts else np.empty((0, 5))
 
     def _packed(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Coordinates in 16 bits, four a word: (n, 64) to (n, 4)."""
-        steps = np.rint(self.projection(vectors) * self.scale).clip(-_LARGEST, _LARGEST)
-        packed: NDArray[np.int64] = steps.astype("<i2").view("<i8")
+        """Coordinates in 8 bits, eight a word: (n, 64) to (n, 8)."""
+        scaled = self.cells.projection.scaled(vectors)
+        packed: NDArray[np.int64] = np.rint(scaled * _STEPS).clip(-_LARGEST, _LARGEST).astype(np.int8).view("<i8")
         return packed
+
+    def _words(self, cells: NDArray[np.uint64], labels: NDArray[np.uint64], points: NDArray[np.int64],
+               ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """What is compared, cell above key above label, and the slots: (n,) each.
+
+        Keys are of what is kept and nothing else: equal keys, equal points.
+        """
+        labels &= np.uint64((1 << _LABEL_BITS) - 1)
+        hashes = labels
+        for column in points.T:
+            hashes = mixed(column.view(np.uint64), hashes ^ self.salt)
+        cells = np.maximum(mixed(cells, self.salt) >> np.uint64(64 - _CELL_BITS), np.uint64(1))
+        keys = hashes >> np.uint64(64 - _KEY_BITS)
+        words = (cells << np.uint64(_KEY_BITS + _LABEL_BITS)) | (keys << np.uint64(_LABEL_BITS)) | labels
+        return words.astype(np.int64), (hashes % np.uint64(N_SLOTS)).astype(np.intp)
 
 
 def _point_columns(slots: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Where the coordinates of slots (n,) are: (n, 4)."""
+    """Where the coordinates of slots (n,) are: (n, 8)."""
     return 1 + N_SLOTS + slots[:, np.newaxis] * _POINT_WORDS + np.arange(_POINT_WORDS)
 
 
 def _figures(states: States) -> NDArray[np.float64]:
     words = states[:, _WORDS]
-    points = np.ascontiguousarray(states[:, 1 + N_SLOTS:]).view("<i2").reshape(len(states), N_SLOTS, -1)
-    points = points.astype(np.float32) / np.float32(_STEPS)
+    packed = np.ascontiguousarray(states[:, 1 + N_SLOTS:]).view(np.int8)
+    points = packed.reshape(len(states), N_SLOTS, VECTOR_SIZE).astype(np.float32) / np.float32(_STEPS)
     lengths = (points**2).sum(axis=2)
     squares = lengths[:, :, np.newaxis] + lengths[:, np.newaxis] - 2.0 * points @ points.transpose(0, 2, 1)
     labels = np.where(words > 0, words & ((1 << _LABEL_BITS) - 1), -1 - np.arange(N_SLOTS))
     are_alike = labels[:, :, np.newaxis] == labels[:, np.newaxis]
     are_alike &= ~np.eye(N_SLOTS, dtype=np.bool_)
     nearest = np.where(are_alike, squares, np.inf).min(axis=2)
-    has_nearest = np.isfinite(nearest)
-    n = has_nearest.sum(axis=1)
-    logs = 0.5 * np.log(np.maximum(np.where(has_nearest, nearest, 1.0), 1e-6))
+    logs = np.sort(0.5 * np.log(np.maximum(nearest, 1e-4)), axis=1)  # without a near one: infinite, at the end
+    n = np.isfinite(logs).sum(axis=1)[:, np.newaxis]
+    known = np.where(np.isfinite(logs), logs, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = logs.sum(axis=1) / n
-        spread = np.sqrt(np.maximum((logs**2).sum(axis=1) / n - mean**2, 0.0))
-    smallest = np.where(has_nearest, logs, np.inf).min(axis=1)
-    largest = np.where(has_nearest, logs, -np.inf).max(axis=1)
-    return np.where(n[:, np.newaxis] > 1, np.column_stack([mean, spread, smallest, largest]), np.nan)
+        mean = known.sum(axis=1, keepdims=True) / n
+        spread = np.sqrt(np.maximum((known**2).sum(axis=1, keepdims=True) / n - mean**2, 0.0))
+    half = np.arange(N_SLOTS) + n // 2
+    widths = np.take_along_axis(logs, np.minimum(half, N_SLOTS - 1), axis=1) - known
+    shortest = np.where(half < n, widths, np.inf).min(axis=1, keepdims=True)
+    figures = np.hstack([mean, np.log(spread + 0.05), np.log(shortest + 0.05), logs[:, :1],
+                         np.take_along_axis(logs, np.maximum(n - 1, 0), axis=1)])
+    return np.where(n > 2, figures, np.nan)
