@@ -28,7 +28,7 @@ class Shift(Spec, frozen=True):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
-    words: ClassVar[str] = "its queries lie elsewhere"
+    words: ClassVar[str] = "lie elsewhere"
     column: int = 0
 
     def start(self, reference: Exchanges) -> ShiftTracker:

@@ -23,8 +23,8 @@ Scores = NDArray[np.float64]
 _DECADE = (10, 15, 20, 30, 40, 50, 75)
 CHECKPOINTS = np.array([5, *(step * 10**power for power in range(6) for step in _DECADE)], dtype=np.int64)
 """Numbers of queries at which accounts are scored; about seven each time that they become ten times as many."""
-_ENOUGH = 30
-"""Accounts that a scale is fitted on; fewer lend the one before."""
+FEWEST_ACCOUNTS = 30
+"""Accounts that a scale is fitted on; of fewer, the scale is that of the checkpoint before."""
 _TAIL_ACCOUNTS = 10  # beyond the quantile that measures a scale's width
 _NARROWEST = 0.01  # of a scale whose accounts all score alike
 
@@ -88,7 +88,7 @@ class Scale:
         is_known = False
         for point, row in enumerate(scores):
             known = row[np.isfinite(row)]
-            if len(known) >= _ENOUGH:
+            if len(known) >= FEWEST_ACCOUNTS:
                 units[point] = np.median(np.abs(known)) or 1.0
                 logs = np.arcsinh(known / units[point])
                 medians[point] = np.median(logs)

@@ -16,7 +16,7 @@ from counterclone.errors import WatchError
 from counterclone.exchanges import NO_LABEL, Exchanges
 from counterclone.protocols import Detector, States, Tracker
 from counterclone.randomness import Prf
-from counterclone.watch.calibration import CHECKPOINTS, Ranks, Scale, Scores, Stretches, shared
+from counterclone.watch.calibration import CHECKPOINTS, FEWEST_ACCOUNTS, Ranks, Scale, Scores, Stretches, shared
 
 FIT_SHARE = 1 / 3
 """Of the honest accounts; the others calibrate, and their number bounds how small a p-value can be."""
@@ -177,6 +177,9 @@ def _parts(names: Sequence[str], key: Prf) -> tuple[NDArray[np.intp], NDArray[np
 def _gauge(detector: Detector, fit_on: Exchanges, fitting: Stretches, calibrating: Stretches,
            kinds: NDArray[np.str_]) -> Gauge:
     kind = plugins.kind_of(cast(plugins.Spec, detector))
+    if len(fitting.counts) < FEWEST_ACCOUNTS:
+        raise WatchError(f"detector '{kind}': {len(fitting.counts)} honest accounts are too few to set it, expected "
+                         f"{FEWEST_ACCOUNTS} or more, which are a third of the reference: it isn't used")
     for need in sorted(detector.needs):
         if not _HAS[need](fit_on):
             raise WatchError(f"detector '{kind}' needs {need} and the honest exchanges have none: it isn't used")
@@ -186,8 +189,8 @@ def _gauge(detector: Detector, fit_on: Exchanges, fitting: Stretches, calibratin
         raise WatchError(f"detector '{kind}': {error}: it isn't used") from error
     scale = Scale.fit(fitting.course(tracker).scores)
     if scale is None:
-        raise WatchError(f"detector '{kind}': fewer than 30 of the {len(fitting.counts)} honest accounts that set "
-                         "it have enough exchanges to score: it isn't used")
+        raise WatchError(f"detector '{kind}': fewer than {FEWEST_ACCOUNTS} of the {len(fitting.counts)} honest "
+                         "accounts that set it have enough exchanges to score: it isn't used")
     course = calibrating.course(tracker)
     maxima = scale.maxima(course.scores)
     ranks = {own: Ranks.of(maxima[kinds == own]) for own in np.unique(kinds).tolist()}
