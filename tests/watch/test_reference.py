@@ -58,7 +58,7 @@ def test_nothing_at_all_is_no_reference() -> None:
     exchanges = traffic(generator(0, "none"), np.array([1])).select(slice(0, 0))
     reference = Reference.fit(exchanges, [Shift()], KEY)
     (problem,) = reference.problems
-    assert problem.startswith("detector 'toys': 0 honest accounts are too few to set it, expected 30 or more")
+    assert problem.startswith("detector 'toys': 0 honest accounts are too few to set it, it takes 30")
 
 
 def test_a_detector_that_lacks_what_it_needs_isnt_used() -> None:

@@ -53,7 +53,7 @@ class Places:
         """Add exchanges, in place."""
         rows = np.flatnonzero(has_vector(exchanges))
         accounts = exchanges.accounts[rows]
-        states[:, 0] += np.bincount(accounts, minlength=len(states))
+        np.add.at(states[:, 0], accounts, 1)  # the table may be far larger than the batch
         self.sample.learn(states[:, 1:], accounts, self.cells.hashes(exchanges.vectors[rows]))
 
     def merge(self, states: States, others: States) -> States:

@@ -62,7 +62,7 @@ class Repeats:
 
     def learn(self, states: States, exchanges: Exchanges) -> None:
         """Add exchanges, in place."""
-        states[:, 0] += np.bincount(exchanges.accounts, minlength=len(states))
+        np.add.at(states[:, 0], exchanges.accounts, 1)  # the table may be far larger than the batch
         self.sample.learn(states[:, _EXACT], exchanges.accounts, exchanges.digests)
         if self.cells is not None:
             rows = np.flatnonzero(has_vector(exchanges))

@@ -68,7 +68,7 @@ class Points:
         if not len(rows):
             return
         accounts, vectors = exchanges.accounts[rows], exchanges.vectors[rows]
-        states[:, 0] += np.bincount(accounts, minlength=len(states))
+        np.add.at(states[:, 0], accounts, 1)  # the table may be far larger than the batch
         points = self._packed(vectors)
         words, slots = self._words(self.cells.hashes(vectors), exchanges.labels[rows].astype(np.uint64), points)
         places = accounts * N_SLOTS + slots

@@ -352,7 +352,7 @@ class Monitor:
             n = len(gauge.ranks[kind])
             if p_values[i] * len(self.reference.gauges) <= _SUSPICIOUS_RISK:
                 beyond = round(p_values[i] * (n + 1)) - 1
-                told.append(f"its queries {gauge.words} ({gauge.kind}: {beyond} of {n} honest accounts went as far)")
+                told.append(f"its queries {gauge.words} ({gauge.kind}: {beyond} of {n} honest accounts go as far)")
         return tuple(told)
 
     def _look_at_labels(self, labels: NDArray[np.int32]) -> None:

@@ -178,8 +178,8 @@ def _gauge(detector: Detector, fit_on: Exchanges, fitting: Stretches, calibratin
            kinds: NDArray[np.str_]) -> Gauge:
     kind = plugins.kind_of(cast(plugins.Spec, detector))
     if len(fitting.counts) < FEWEST_ACCOUNTS:
-        raise WatchError(f"detector '{kind}': {len(fitting.counts)} honest accounts are too few to set it, expected "
-                         f"{FEWEST_ACCOUNTS} or more, which are a third of the reference: it isn't used")
+        raise WatchError(f"detector '{kind}': {len(fitting.counts)} honest accounts are too few to set it, it takes "
+                         f"{FEWEST_ACCOUNTS}, which are a third of the reference: it isn't used")
     for need in sorted(detector.needs):
         if not _HAS[need](fit_on):
             raise WatchError(f"detector '{kind}' needs {need} and the honest exchanges have none: it isn't used")
