@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from counterclone import config, plugins
-from counterclone.config import AccountClass, Accounts, Config, Guard, Journal, Target
+from counterclone.config import AccountClass, Accounts, Config, Guard, Journal, Target, Tier
 from counterclone.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +51,7 @@ limit_queries_per_day = 200_000
 limit_leaked_bits_per_day = 1_000
 limit_copy_share_per_day = 1
 policies = "none"
+tiers = true
 
 [[accounts.class]]
 name = "partners"
@@ -64,6 +65,8 @@ limit_leaked_bits_per_day = 3
 limit_copy_share_per_day = 0.05
 limit_total_queries_per_minute = 4
 limit_total_queries_per_day = 5
+alert_usd_per_day = 500
+tier_step_seconds = 10
 limit_body_bytes = 6
 limit_answer_bytes = 8
 limit_in_flight = 9
@@ -85,6 +88,16 @@ scale = 1
 [[guard.policy]]
 kind = "rounding"
 decimals = 2
+
+[[guard.tier]]
+risk = 0.5
+[[guard.tier.policy]]
+kind = "labels"
+
+[[guard.tier]]
+risk = 1
+action = "throttle"
+limit_queries_per_minute = 2
 
 [journal]
 path = "exchanges"
@@ -123,9 +136,10 @@ def test_an_empty_file_has_the_defaults() -> None:
             "limit_queries_per_minute": 600, "limit_queries_per_day": 0, "limit_leaked_bits_per_day": 0,
             "limit_copy_share_per_day": 0.0,
             "limit_total_queries_per_minute": 0, "limit_total_queries_per_day": 0,
+            "alert_usd_per_day": 0.0, "tier_step_seconds": 30.0,
             "limit_body_bytes": 10_000_000, "limit_answer_bytes": 50_000_000, "limit_in_flight": 1000,
             "workers": 1, "enforce": True, "on_error": "block",
-            "unknown": "block", "paths": ["*"], "rule": [], "policy": []},
+            "unknown": "block", "paths": ["*"], "rule": [], "policy": [], "tier": []},
         "journal": {"path": "journal", "retention_days": 90, "retention_bytes": 10_000_000_000,
                     "payloads": False}}
 
@@ -133,7 +147,8 @@ def test_an_empty_file_has_the_defaults() -> None:
 def test_a_class_has_the_guards_policies_and_limits() -> None:
     group, = parse('[[accounts.class]]\nname = "a"\naccounts = ["key:b"]').accounts.class_
     assert group == AccountClass(name="a", accounts=("key:b",))
-    assert json.loads(msgspec.json.encode(group)) == {"name": "a", "accounts": ["key:b"], "policies": "base"}
+    assert json.loads(msgspec.json.encode(group)) == {"name": "a", "accounts": ["key:b"], "policies": "base",
+                                                     "tiers": False}
 
 
 def test_every_key_is_read() -> None:
@@ -148,16 +163,20 @@ def test_every_key_is_read() -> None:
         jwt_claim="client_id", jwt_audience="api", secret_env="MY_SECRET", class_=(
             AccountClass(name="evaluators", accounts=("key:cc_live_7f3a12bc", "account:0123456789abcdef"),
                          limit_queries_per_minute=0, limit_queries_per_day=200_000,
-                         limit_leaked_bits_per_day=1_000, limit_copy_share_per_day=1.0, policies="none"),
+                         limit_leaked_bits_per_day=1_000, limit_copy_share_per_day=1.0, policies="none",
+                         tiers=True),
             AccountClass(name="partners", accounts=("client_id:partner",), policies=(
                 {"kind": "labels"}, {"kind": "rounding", "significant_bits": 8}))))
     assert read.guard == Guard(
         limit_queries_per_minute=1, limit_queries_per_day=2, limit_leaked_bits_per_day=3,
         limit_copy_share_per_day=0.05, limit_total_queries_per_minute=4, limit_total_queries_per_day=5,
+        alert_usd_per_day=500.0, tier_step_seconds=10.0,
         limit_body_bytes=6, limit_answer_bytes=8, limit_in_flight=9, workers=7,
         enforce=False, on_error="pass", unknown="pass", paths=("/v2/*",),
         rule=({"kind": "range", "low": 0.0, "high": (1.0, 2.5), "mode": "refuse"},),
-        policy=({"kind": "noise", "scale": 1.0, "keep_order": 1}, {"kind": "rounding", "decimals": 2}))
+        policy=({"kind": "noise", "scale": 1.0, "keep_order": 1}, {"kind": "rounding", "decimals": 2}),
+        tier=(Tier(risk=0.5, policy=({"kind": "labels"},)),
+              Tier(risk=1.0, action="throttle", limit_queries_per_minute=2)))
     assert read.journal == Journal(path="exchanges", retention_days=0, retention_bytes=8, payloads=True)
 
 
@@ -317,9 +336,11 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
         "limit_queries_per_minute": 1, "limit_queries_per_day": 2, "limit_leaked_bits_per_day": 3,
         "limit_copy_share_per_day": 0.5,
         "limit_total_queries_per_minute": 4, "limit_total_queries_per_day": 5, "limit_body_bytes": 6,
+        "alert_usd_per_day": 1.5, "tier_step_seconds": 2.5,
         "limit_answer_bytes": 8, "limit_in_flight": 9,
         "workers": 7, "enforce": False, "on_error": "pass", "unknown": "pass", "paths": ["/a"],
-        "rule": [{"kind": "snap", "step": 1.0}], "policy": [{"kind": "labels"}]},
+        "rule": [{"kind": "snap", "step": 1.0}], "policy": [{"kind": "labels"}],
+        "tier": [{"risk": 0.5}]},
     "journal": {"path": "j", "retention_days": 1, "retention_bytes": 2, "payloads": True},
 }
 
@@ -434,6 +455,10 @@ BAD = {
     "wrong option": "guard.policy = [{kind = 'rounding', decimals = 13}]",
     "missing option": "guard.policy = [{kind = 'truncation'}]",
     "unknown option of a rule": "guard.rule = [{kind = 'snap', step = 1, steps = 2}]",
+    "a tier without a risk": "guard.tier = [{action = 'block'}]",
+    "a tier for everybody": "guard.tier = [{risk = 0}]",
+    "no action": "guard.tier = [{risk = 1, action = 'ban'}]",
+    "a rule in a tier": "guard.tier = [{risk = 1, policy = [{kind = 'snap', step = 1}]}]",
     "unknown option in a class":
         "accounts.class = [{name = 'a', accounts = [], policies = [{kind = 'labels', top = 1}]}]",
 }
@@ -454,6 +479,6 @@ def test_the_schema_refuses_what_we_refuse(validator: jsonschema.Draft202012Vali
 
 def test_the_schema_describes_every_section_and_plugin() -> None:
     definitions = config.schema()["$defs"]
-    assert {"Target", "Accounts", "AccountClass", "Guard", "Journal", "policies.noise", "rules.snap"} <= set(
+    assert {"Target", "Accounts", "AccountClass", "Guard", "Tier", "Journal", "policies.noise", "rules.snap"} <= set(
         definitions)
     assert all(definition["description"] for definition in definitions.values())

@@ -15,8 +15,8 @@ from counterclone.audit import SURFACES, Audit, Deployment, Surface, run
 from counterclone.audit import files as input_files
 from counterclone.audit.data import Data
 from counterclone.audit.preparation import PoolKind
-from counterclone.budgets import Price
 from counterclone.compose import audited
+from counterclone.compose.settings import price
 from counterclone.compose.terms import terms
 from counterclone.config import DEFAULT_FILE, FILE_VARIABLE, Config
 from counterclone.errors import ConfigError
@@ -138,11 +138,9 @@ def _deployment(settings: Config | None, path: Path, is_shown_as_it_is: bool) ->
     if (guard.policy or guard.rule) and not is_shown_as_it_is:
         surface = Surface(name=GUARDED, policies=guard.policy, rules=guard.rule,
                           is_open=all(rule["kind"] != "range" for rule in guard.rule))
-    price = Price(target.price_usd_per_1000_queries / 1e3, target.price_usd_per_million_tokens_in / 1e6,
-                  target.price_usd_per_million_tokens_out / 1e6)
     limits = terms(settings, audited.load(path.parent))[""].limits
-    return Deployment(surface=surface, price=price, training_cost_usd=target.training_cost_usd, limits=limits,
-                      config_digest=settings.digest())
+    return Deployment(surface=surface, price=price(target), training_cost_usd=target.training_cost_usd,
+                      limits=limits, config_digest=settings.digest())
 
 
 def _inputs(path: Path | None, options: Options) -> Any:

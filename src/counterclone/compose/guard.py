@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from counterclone.compose import audited
 from counterclone.compose.settings import options
+from counterclone.compose.watching import watching
 from counterclone.config import Config, History, find, load
 from counterclone.errors import ConfigError
 from counterclone.guard import asgi
@@ -55,7 +56,9 @@ class Guard:
         self._copies = audited.load(path.parent)
         self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
         try:
-            self._options = options(self.config, path.parent, registry, worker=self._slot.number)
+            self._watching = watching(self.config, path.parent, registry)
+            self._options = options(self.config, path.parent, registry, worker=self._slot.number,
+                                    watching=self._watching)
         except ConfigError:
             self._slot.close()  # else it's taken for as long as somebody looks at the error
             raise
@@ -77,6 +80,9 @@ class Guard:
         found = [f"journal: {journal.last_error}"] if journal and journal.last_error else []
         if self._refused:
             found.append(f"configuration: {self._refused}; the last good one stays in force")
+        if journal and journal.last_missed:
+            found.append(f"watch: {journal.last_missed}; journalled and not watched")
+        found += self._watching.troubles()
         if self._history.last_error:
             found.append(f"history of configurations: {self._history.last_error}")
         return found
@@ -98,7 +104,8 @@ class Guard:
             if (changed, copies) == (self.config, self._copies):
                 self._refused = ""
                 return
-            resolved = options(changed, self._path.parent, self._registry, previous=self._options)
+            resolved = options(changed, self._path.parent, self._registry, watching=self._watching,
+                               previous=self._options)
         except ConfigError as error:
             self._refused = "; ".join(error.problems)
             logger.error("%s; the last good configuration stays in force", self._refused)

@@ -6,20 +6,21 @@ import functools
 import ipaddress
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
 from counterclone import plugins
-from counterclone.budgets import DAY
+from counterclone.budgets import DAY, Price
 from counterclone.compose import audited
 from counterclone.compose.secrets import root_key
 from counterclone.compose.terms import COPY_SHARE, terms, total_limits
+from counterclone.compose.watching import Watching, decided
 from counterclone.config import Accounts as AccountsConfig
-from counterclone.config import Config, PluginTable
+from counterclone.config import Config, PluginTable, Target
 from counterclone.config import Journal as JournalConfig
 from counterclone.errors import ConfigError
 from counterclone.guard.identity import (
@@ -37,6 +38,8 @@ from counterclone.guard.limits import MemoryStore
 from counterclone.guard.metrics import metrics_of
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Recorder
+from counterclone.guard.release import Terms
+from counterclone.guard.tiers import Step, Tiers
 from counterclone.journal import JournalWriter
 from counterclone.protocols import Dialect, Rule
 from counterclone.randomness import KEY_BYTES, Prf
@@ -49,7 +52,7 @@ IDLE_SECONDS = 3600.0
 
 
 def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker: int = 0,
-            previous: Options | None = None) -> Options:
+            watching: Watching | None = None, previous: Options | None = None) -> Options:
     """What a guard with this configuration does.
 
     Args:
@@ -57,6 +60,7 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         folder: the file's folder, which relative paths start from.
         registry: exports the counts.
         worker: this process's number among the workers.
+        watching: knows the accounts' risks, and learns what is journalled; None for nobody.
         previous: what the guard did until now; what its limits have counted and its journal go on.
 
     Raises:
@@ -65,13 +69,15 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
     root = root_key(config, folder)
     metrics = metrics_of(registry)
     by_class = terms(config, audited.load(folder))
-    if config.guard.limit_copy_share_per_day and all(limit.name != COPY_SHARE for limit in by_class[""].limits):
-        logger.warning("[guard] %s is off: no audit of these policies and rules has run; run `counterclone audit`",
-                       COPY_SHARE)
+    if watching:
+        watching.bills.price, watching.bills.alert_usd = price(config.target), config.guard.alert_usd_per_day
+    for problem in _idle(config, by_class[""], watching):
+        logger.warning("%s", problem)
     resolved = Options(
         dialects=dialects(config.target.dialect),
         identity=identity(config, folder, root),
         terms=by_class,
+        tiers=_tiers(config, root, watching, previous) if watching else None,
         rules=rules(config.guard.rule),
         store=previous.store if previous else MemoryStore(),
         total_limits=total_limits(config),
@@ -89,9 +95,30 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
     )
     if previous or not config.journal.path:
         return resolved
-    journal = _journal(config.journal, folder, f"worker-{worker}", root)  # last: a mistake leaves no thread behind
+    # last: a mistake leaves no thread behind
+    journal = _journal(config.journal, folder, f"worker-{worker}", root, watching)
     metrics.journals.add(journal)
     return replace(resolved, journal=journal)
+
+
+def price(target: Target) -> Price:
+    """What callers pay."""
+    return Price(target.price_usd_per_1000_queries / 1e3, target.price_usd_per_million_tokens_in / 1e6,
+                 target.price_usd_per_million_tokens_out / 1e6)
+
+
+def _idle(config: Config, everybody: Terms, watching: Watching | None) -> Iterator[str]:
+    """Settings that do nothing as things are, in words."""
+    guard = config.guard
+    if guard.limit_copy_share_per_day and all(limit.name != COPY_SHARE for limit in everybody.limits):
+        yield (f"[guard] {COPY_SHARE} is off: no audit of these policies and rules has run; run "
+               "`counterclone audit`")
+    if guard.tier and not (watching and watching.is_watching and config.journal.path):
+        yield ("[[guard.tier]]: nothing tells the risk of accounts, so only decisions on cases put them into a "
+               "tier; set [watch] benign and [journal] path")
+    if guard.alert_usd_per_day and not (any(price(config.target)) and config.journal.path):
+        yield ("[guard] alert_usd_per_day is off: nobody knows what accounts spend; set a price in [target], and "
+               "[journal] path")
 
 
 def check(config: Config) -> None:
@@ -164,10 +191,26 @@ def dialects(kind: str) -> dict[str, Dialect]:
             for name in kinds}
 
 
-def _journal(journal: JournalConfig, folder: Path, worker: str, root: Prf) -> JournalWriter:
+def _journal(journal: JournalConfig, folder: Path, worker: str, root: Prf,
+             watching: Watching | None) -> JournalWriter:
     recorder = Recorder(root.subkey("digests"), keeps_payloads=journal.payloads)
+    watched: dict[str, Any] = {"on_batch": watching.take, "held": watching.cases.held} if watching else {}
     return JournalWriter(folder / journal.path, worker, retention_days=journal.retention_days,
-                         retention_bytes=journal.retention_bytes, encode=recorder.encode)
+                         retention_bytes=journal.retention_bytes, encode=recorder.encode, **watched)
+
+
+def _tiers(config: Config, root: Prf, watching: Watching, previous: Options | None) -> Tiers:
+    """The tiers of accounts, which stay where they are as long as the bars do."""
+    listed = config.guard.tier
+
+    def tell(step: Step) -> None:
+        watching.step(step, listed[step.level - 1] if step.level else None)
+
+    tiers = Tiers([tier.risk for tier in listed], watching, root.subkey("tiers"),
+                  step_seconds=config.guard.tier_step_seconds, decided=decided(watching, listed), tell=tell)
+    if previous is not None and previous.tiers is not None:
+        tiers.follow(previous.tiers)
+    return tiers
 
 
 def _noise(key: Prf, epoch: str) -> Callable[[str], Prf]:

@@ -69,6 +69,8 @@ class Metrics:
         self._requests: Counter[tuple[str, str, str]] = Counter()
         self._queries = 0
         self._bits = 0.0
+        self._alarms: Counter[str] = Counter()
+        self._steps: Counter[int] = Counter()
         self._bits_read_later: deque[float] = deque()
         self._overhead = Histogram(OVERHEAD_BUCKETS)
         self._upstream = Histogram(UPSTREAM_BUCKETS)
@@ -83,6 +85,14 @@ class Metrics:
     def note_bits(self, bits: float) -> None:
         """Keep the bits of an answer that was read after it had left; called by the journal's thread."""
         self._bits_read_later.append(bits)
+
+    def note_alarm(self, kind: str) -> None:
+        """Count what somebody should look at: an account's or a campaign's alarm, a risk, what was spent."""
+        self._alarms[kind] += 1
+
+    def note_step(self, tier: int) -> None:
+        """Count an account that went into a tier, 0 for none."""
+        self._steps[tier] += 1
 
     def collect(self) -> Iterator[Metric]:
         """The metric families, for a registry."""
@@ -99,6 +109,15 @@ class Metrics:
         yield GaugeMetricFamily("counterclone_inflight_requests", "Requests under way.", value=self.in_flight)
         yield self._overhead.family("counterclone_overhead_seconds", "The guard's own time in a request.")
         yield self._upstream.family("counterclone_upstream_seconds", "The model server's time in a request.")
+        alarms = CounterMetricFamily("counterclone_alarms", "What became a case, by its kind.", labels=["kind"])
+        for kind, count in dict(self._alarms).items():
+            alarms.add_metric([kind], count)
+        yield alarms
+        steps = CounterMetricFamily("counterclone_tier_steps", "Accounts that went into a tier, 0 for none.",
+                                    labels=["tier"])
+        for tier, count in dict(self._steps).items():
+            steps.add_metric([str(tier)], count)
+        yield steps
         journals = list(self.journals)
         yield CounterMetricFamily("counterclone_events_flushed", "Journal events on disk.",
                                   value=sum(journal.flushed for journal in journals))

@@ -8,7 +8,7 @@ each; and it goes down only where the risk has stayed below a lower bar for a da
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -22,7 +22,6 @@ RELEASE = 0.8
 HOLD_SECONDS = DAY
 """How long its risk must have been there, unless it has none left."""
 PLACES_KEPT = 100_000
-STEPS_KEPT = 1000
 ONE = 2.0**64
 
 
@@ -49,21 +48,20 @@ class Tiers:
         moments: draws when accounts are looked at.
         step_seconds: an account is looked at once in so many seconds.
         decided: the tier that the owner put an account into, None where the risk decides.
+        tell: takes what changes; on the path of a request, so it may not wait.
         clock: seconds that never go back.
-
-    Attributes:
-        steps: what changed lately, oldest first; whoever reads takes from the left.
     """
 
     def __init__(self, bars: Sequence[float], risks: RiskSource, moments: Prf, *, step_seconds: float,
-                 decided: Callable[[str], int | None], clock: Callable[[], float] = time.monotonic) -> None:
-        self.steps: deque[Step] = deque(maxlen=STEPS_KEPT)
+                 decided: Callable[[str], int | None], tell: Callable[[Step], None],
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self._bars = tuple(bars)
         self._least = min(bars, default=2.0)
         self._risk = risks.risk
         self._moments = moments
         self._step_seconds = step_seconds
         self._decided = decided
+        self._tell = tell
         self._clock = clock
         self._places: OrderedDict[str, _Place] = OrderedDict()
 
@@ -87,8 +85,8 @@ class Tiers:
         return place.level
 
     def follow(self, earlier: Tiers) -> None:
-        """Go on with the places of tiers that had as many bars, as settings change while the guard runs."""
-        if len(earlier._bars) == len(self._bars):
+        """Go on with the places of tiers that had the same bars, as settings change while the guard runs."""
+        if earlier._bars == self._bars:
             self._places = earlier._places
 
     def _enter(self, account: str) -> _Place:
@@ -102,7 +100,7 @@ class Tiers:
         before = place.level
         place.move(self._level_of(risk), self._level_of(risk / RELEASE) if risk else 0, now, is_clear=not risk)
         if place.level != before:
-            self.steps.append(Step(account, place.level, risk))
+            self._tell(Step(account, place.level, risk))
         if place.level or risk >= self._least:
             place.looks_at = self._next_look(account, now)
         else:
