@@ -26,6 +26,8 @@ FARTHEST = 6.0
 _GROWTH = 2.0**0.5
 _TAIL, _FEWEST_IN_TAIL = 0.05, 10
 _SHORTEST_TAIL = 0.1
+_KNOTS_OF_TREND = 5
+_TIE = 1e-6  # many short accounts are alike but for a product's last digit, which depends on the batch
 _SMALLEST_SPREAD = 0.03  # figures are logarithms and roots of shares: less is no difference to speak of
 
 
@@ -86,11 +88,10 @@ class Knot:
         """Figures (n, d) as deviations; one that isn't known deviates by nothing."""
         return np.nan_to_num(figures - self.centre, nan=0.0) @ self.whitening
 
-    def surprise(self, deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+    def surprise(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """-ln of the share of honest accounts as far out, beyond the farthest ones by their tail: (n,)."""
-        distances = _distances(deviations)
         n = len(self.distances)
-        n_nearer = np.searchsorted(self.distances, distances)
+        n_nearer = np.searchsorted(self.distances, distances - _TIE)
         beyond = np.maximum(distances - self.distances[-1], 0.0) / self.tail
         surprise: NDArray[np.float64] = np.log(n + 1.0) - np.log(n - n_nearer + 1.0) + beyond
         return surprise
@@ -137,21 +138,33 @@ class MeasuredTracker:
 
     def score(self, states: States) -> NDArray[np.float64]:
         """-ln of the share of honest accounts as far out after as many queries; NaN under 5 of them: (n,)."""
-        figures = self.summary.figures(states)
+        figures, counts = self.summary.figures(states), states[:, 0]
+        distances = _distances(self._deviations(figures, counts))
         score = np.zeros(len(states))
-        for knot, rows, weights in self._near(states[:, 0]):
-            score[rows] += weights * knot.surprise(knot.whitened(figures[rows]))
-        score[(states[:, 0] < FEWEST_QUERIES) | np.isnan(figures).all(axis=1)] = np.nan
+        for knot, rows, weights in self._near(counts):
+            score[rows] += weights * knot.surprise(distances[rows])
+        score[(counts < FEWEST_QUERIES) | np.isnan(figures).all(axis=1)] = np.nan
         return score
 
     def profile(self, states: States) -> NDArray[np.float64]:
         """Figures as deviations from honest accounts with as many queries, 0 under 5 of them: (n, d)."""
-        figures = self.summary.figures(states)
-        profile = np.zeros(figures.shape)
-        for knot, rows, weights in self._near(states[:, 0]):
-            profile[rows] += weights[:, np.newaxis] * knot.whitened(figures[rows])
+        profile = self._deviations(self.summary.figures(states), states[:, 0])
         profile[states[:, 0] < FEWEST_QUERIES] = 0.0
         return profile.clip(-FARTHEST, FARTHEST)
+
+    def _deviations(self, figures: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Deviations from honest accounts with as many queries, (n, d).
+
+        Beyond the last knot the honest accounts' trend goes on, and what deviates from it counts less and less:
+        nobody honest was seen there.
+        """
+        beyond = np.maximum(np.log(np.maximum(counts, 1) / self.numbers[-1]), 0.0)[:, np.newaxis]
+        figures = figures - beyond * self.trend
+        deviations = np.zeros(figures.shape)
+        for knot, rows, weights in self._near(counts):
+            deviations[rows] += weights[:, np.newaxis] * knot.whitened(figures[rows])
+        faded: NDArray[np.float64] = deviations / (1.0 + beyond)
+        return faded
 
     def _near(self, counts: NDArray[np.int64]) -> Iterator[tuple[Knot, NDArray[np.intp], NDArray[np.float64]]]:
         """Each knot with the rows between its neighbours, and its weight for them by the number's logarithm."""
@@ -160,6 +173,14 @@ class MeasuredTracker:
             weights = 1.0 - np.abs(places - place)
             rows = np.flatnonzero(weights > 0.0)
             yield knot, rows, weights[rows]
+
+    @property
+    def trend(self) -> NDArray[np.float64]:
+        """What is added to the centre when the number grows by e, over the last few knots: (d,)."""
+        first = max(len(self.knots) - _KNOTS_OF_TREND, 0)
+        span = np.log(self.numbers[-1] / self.numbers[first]) or 1.0
+        trend: NDArray[np.float64] = (self.knots[-1].centre - self.knots[first].centre) / span
+        return trend
 
 
 def _distances(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
