@@ -49,6 +49,30 @@ def test_a_segment_becomes_one_file_of_its_hour(tmp_path: Path, write: Write, di
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize(("held", "left"), [(frozenset(), 0), ({"0123456789abcdef"}, 3), ({"other"}, 0)],
+                         ids=["nobody", "the account", "another"])
+@pytest.mark.parametrize("how", [{"days": 1, "n_bytes": 0}, {"days": 0, "n_bytes": 1}], ids=["age", "size"])
+def test_files_of_held_accounts_stay(tmp_path: Path, write: Write, held: frozenset[str], left: int,
+                                     how: dict[str, int]) -> None:
+    for hour in range(3):
+        segment = write(1, hour=HOUR_START + 3600 * hour)
+        archive(tmp_path, segment.name)
+        segment.close()
+    retain(tmp_path, HOUR_START + 10 * DAY, **how, held=held)
+    assert len(archived_files(tmp_path)) == left
+
+
+def test_as_long_as_nobody_knows_what_is_in_a_file_it_stays(tmp_path: Path, write: Write) -> None:
+    segment = write(1)
+    archive(tmp_path, segment.name)
+    segment.close()
+    path, = archived_files(tmp_path)
+    path.write_bytes(b"no Parquet")
+    with pytest.raises(OSError, match="isn't removed as long as cases hold accounts"):
+        retain(tmp_path, HOUR_START + 10 * DAY, days=1, n_bytes=0, held={"ann"})
+    assert archived_files(tmp_path) == [path]
+
+
 def test_a_crash_between_rename_and_removal_counts_nothing_twice(tmp_path: Path, write: Write,
                                                                 digests_in: Digests) -> None:
     segment = write(1, 2)

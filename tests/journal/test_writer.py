@@ -394,3 +394,55 @@ def test_the_bytes_of_archived_files_are_bounded(tmp_path: Path, make_exchange: 
             writer.append(make_exchange(digest, time=NOON + 3600 * digest, payload=os.urandom(100_000)))
     assert sum(path.stat().st_size for path in archived_files(tmp_path)) <= 300_000
     assert digests_in(tmp_path) == [3, 4]
+
+
+# Who watches
+
+def test_batches_are_handed_on_once_they_are_on_the_disk(tmp_path: Path, make_exchange: MakeExchange,
+                                                         digests_in: Digests) -> None:
+    seen: list[list[int]] = []
+
+    def watch(batch: pa.RecordBatch) -> None:
+        seen.append(batch.column("digest").to_pylist())
+        assert sorted(digests_in(tmp_path)) == sorted(digest for each in seen for digest in each)
+
+    with closing(JournalWriter(tmp_path, "w", on_batch=watch)) as writer:
+        for digest in range(5):
+            writer.append(make_exchange(digest))
+            writer.flush()
+        assert (writer.batches_missed, writer.last_missed) == (0, None)
+    assert [digest for each in seen for digest in each] == [0, 1, 2, 3, 4]
+
+
+def test_a_watch_that_fails_stops_no_journal(tmp_path: Path, make_exchange: MakeExchange,
+                                             digests_in: Digests) -> None:
+    fails = True
+
+    def watch(batch: pa.RecordBatch) -> None:
+        if fails:
+            raise ValueError("no detector")
+
+    with closing(JournalWriter(tmp_path, "w", on_batch=watch)) as writer:
+        writer.append(make_exchange(1))
+        assert writer.flush()
+        assert (writer.batches_missed, writer.last_missed) == (1, "ValueError: no detector")
+        assert (writer.errors, writer.last_error, writer.dropped) == (0, None, 0)
+        fails = False
+        writer.append(make_exchange(2))
+        assert writer.flush()
+        assert (writer.batches_missed, writer.last_missed) == (1, None)
+    assert digests_in(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize("held", ["held", "unknown", "nobody"])
+def test_retention_asks_whose_files_stay(tmp_path: Path, make_exchange: MakeExchange, held: str) -> None:
+    def accounts() -> set[str]:
+        if held == "unknown":
+            raise ValueError("the file of cases can't be read")
+        return {"0123456789abcdef"} if held == "held" else set()
+
+    writer = JournalWriter(tmp_path, "w", retention_days=1, held=accounts)
+    writer.append(make_exchange(1, time=NOON - 30 * 86_400))
+    writer.close()
+    assert len(archived_files(tmp_path)) == (held != "nobody")
+    assert (writer.last_error is not None) == (held == "unknown")
