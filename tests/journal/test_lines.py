@@ -189,3 +189,9 @@ def test_a_pipe_is_read_as_it_comes(tmp_path: Path) -> None:
 def test_no_bytes_stop_the_run(data: list[bytes]) -> None:
     source = read_lines(io.BytesIO(b"\n".join(data)))
     assert len(list(source)) + source.n_skipped == source.n_lines
+
+
+def test_half_a_surrogate_pair_hides_nobody() -> None:
+    lines, source = read(b'{"time": 1, "account": "a\\uD83D\\ude00", "query": {"text": "x\\ud800 \\\\ud800"}}')
+    assert source.n_skipped == 0
+    assert [(line.account, line.query.text) for line in lines] == [("a\U0001f600", "x? \\ud800")]

@@ -57,7 +57,7 @@ class JournalFolder:
         """
         import duckdb
 
-        live, archived = self._segments()
+        live, archived = self.segments()
         connection = duckdb.connect()
         connection.register("live_exchanges", pa.Table.from_batches(
             [batch for table in live.values() for batch in table.to_batches()], SCHEMA))
@@ -74,12 +74,12 @@ class JournalFolder:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Every row in the order of time, in batches of `SCHEMA`; memory is bounded by overlapping files."""
-        live, archived = self._segments()
+        live, archived = self.segments()
         return in_time_order([
             *(Source(start_of(table), partial(_same, table)) for table in live.values()),
-            *(Source(start, partial(self._load, path)) for path, start in archived.items())])
+            *(Source(start, partial(self.load, path)) for path, start in archived.items())])
 
-    def _segments(self) -> tuple[dict[SegmentName, pa.Table], dict[Path, int]]:
+    def segments(self) -> tuple[dict[SegmentName, pa.Table], dict[Path, int]]:
         """The live segments' rows, and the archived files with their first times, none of them twice."""
         self.problems = []
         live = {name: table for path, name in live_files(self.path) if (table := self._live(path)).num_rows}
@@ -121,7 +121,8 @@ class JournalFolder:
             return None
         return min((time.min_raw if time and time.has_min_max else 0 for time in times), default=0)
 
-    def _load(self, path: Path) -> pa.Table:
+    def load(self, path: Path) -> pa.Table:
+        """An archived file's rows in the order of time, none where it can't be read."""
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 rows = file.read()

@@ -8,7 +8,8 @@ A bad line is skipped, counted and described by its number; it never stops the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +27,12 @@ MAX_LINE_BYTES = 32 << 20
 MAX_MESSAGES = 100
 """Skipped lines that are described; all are counted."""
 _MAX_REASON = 200
+_HALF_PAIR = b"\\ud"
 _MARK = b"\xef\xbb\xbf"  # some editors put it at the start of a UTF-8 file
+
+Translate = Callable[[bytes], Iterable[Mapping[str, Any]]]
+"""A line of another log to exchanges as their lines have them, none where there is nothing in it yet; ValueError
+where it is bad."""
 
 Label = int | str
 Meta = dict[str, str | int | float | bool | None]
@@ -94,13 +100,19 @@ class Lines:
         skipped: the number and the fault of the first 100 bad lines.
     """
 
-    def __init__(self, source: Path | str | BinaryIO) -> None:
+    def __init__(self, source: Path | str | BinaryIO, translate: Translate | None = None) -> None:
         """Find the file.
+
+        Args:
+            source: the file.
+            translate: reads the lines of another log.
 
         Raises:
             SourceError: there is no such file.
         """
         self._source = Path(source) if isinstance(source, str) else source
+        self._translate = translate
+        self._n_read = 0
         self.n_lines = self.n_skipped = 0
         self.skipped: list[str] = []
         if isinstance(self._source, Path) and (self._source.is_dir() or not self._source.exists()):
@@ -115,7 +127,7 @@ class Lines:
         """
         try:
             with self._opened() as file:
-                yield from self._good_lines(file)
+                yield from self.read(file)
         except OSError as error:
             raise SourceError(f"{self._source} can't be read ({error}); expected a file with one JSON object "
                               "a line") from error
@@ -123,17 +135,28 @@ class Lines:
     def _opened(self) -> AbstractContextManager[BinaryIO]:
         return self._source.open("rb") if isinstance(self._source, Path) else nullcontext(self._source)
 
-    def _good_lines(self, file: BinaryIO) -> Iterator[Line]:
-        for number, data in enumerate(_raw_lines(file), start=1):
+    def read(self, file: BinaryIO) -> Iterator[Line]:
+        """The good lines of an open file, which goes on where the one before ended."""
+        for data in _raw_lines(file):
+            self._n_read += 1
             if data.isspace():
                 continue
             self.n_lines += 1
             try:
-                line = _parsed(data.removeprefix(_MARK) if number == 1 else data)
+                lines = self._parsed(data.removeprefix(_MARK) if self._n_read == 1 else data)
             except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-                self._skip(number, error)
+                self._skip(self._n_read, error)
             else:
-                yield line
+                yield from lines
+
+    def _parsed(self, data: bytes) -> list[Line]:
+        if len(data) > MAX_LINE_BYTES and not data.endswith(b"\n"):
+            raise ValueError(f"longer than {MAX_LINE_BYTES:,} bytes")
+        if _HALF_PAIR in data.lower():
+            data = _repaired(data)
+        if self._translate is None:
+            return [_line(_decoder.decode(data))]
+        return [_line(msgspec.convert(exchange, _WireLine)) for exchange in self._translate(data)]
 
     def _skip(self, number: int, error: Exception) -> None:
         self.n_skipped += 1
@@ -141,13 +164,17 @@ class Lines:
             self.skipped.append(f"line {number}: {str(error)[:_MAX_REASON]}")
 
 
-def read_lines(source: Path | str | BinaryIO) -> Lines:
+def read_lines(source: Path | str | BinaryIO, translate: Translate | None = None) -> Lines:
     """The exchanges in a file or in an open binary file.
+
+    Args:
+        source: the file.
+        translate: reads the lines of another log.
 
     Raises:
         SourceError: there is no such file.
     """
-    return Lines(source)
+    return Lines(source, translate)
 
 
 _Numbers = list[float | list[float]]
@@ -186,10 +213,12 @@ def _raw_lines(file: BinaryIO) -> Iterator[bytes]:
         yield data
 
 
-def _parsed(data: bytes) -> Line:
-    if len(data) > MAX_LINE_BYTES and not data.endswith(b"\n"):
-        raise ValueError(f"longer than {MAX_LINE_BYTES:,} bytes")
-    wire = _decoder.decode(data)
+def _repaired(data: bytes) -> bytes:
+    """A line without halves of surrogate pairs, which are JSON but no text: else a caller could hide by one."""
+    return json.dumps(json.loads(data), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _line(wire: _WireLine) -> Line:
     if not 0.0 <= wire.time < LAST_TIME:
         raise ValueError("`time` isn't between 1970 and 9999; expected seconds since 1970")
     query = _query(wire.query)
