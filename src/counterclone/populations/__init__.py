@@ -1,4 +1,1 @@
-"""Traffic made up for trying detectors: honest accounts and campaigns.
-
-Records only: nothing here opens a socket.
-"""
+"""Made-up traffic on real data: honest accounts and campaigns, for whoever tries a detector. No socket is opened."""
