@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from counterclone import config, plugins
-from counterclone.config import AccountClass, Accounts, Config, Guard, Journal, Target, Tier
+from counterclone.config import AccountClass, Accounts, Config, Guard, Journal, Target, Tier, Watch
 from counterclone.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +104,17 @@ path = "exchanges"
 retention_days = 0
 retention_bytes = 8
 payloads = true
+
+[watch]
+benign = "benign.jsonl"
+false_alarms_per_year = 4
+max_accounts = 11
+webhook_url = "https://alerts.example.org/hook?token=x"
+webhook_secret_env = "MY_WEBHOOK_SECRET"
+syslog = "/dev/log"
+
+[[watch.detector]]
+kind = "residual"
 """
 
 
@@ -141,7 +152,9 @@ def test_an_empty_file_has_the_defaults() -> None:
             "workers": 1, "enforce": True, "on_error": "block",
             "unknown": "block", "paths": ["*"], "rule": [], "policy": [], "tier": []},
         "journal": {"path": "journal", "retention_days": 90, "retention_bytes": 10_000_000_000,
-                    "payloads": False}}
+                    "payloads": False},
+        "watch": {"benign": "", "false_alarms_per_year": 12.0, "max_accounts": 200_000, "webhook_url": "",
+                  "webhook_secret_env": "COUNTERCLONE_WEBHOOK_SECRET", "syslog": "", "detector": []}}
 
 
 def test_a_class_has_the_guards_policies_and_limits() -> None:
@@ -178,6 +191,10 @@ def test_every_key_is_read() -> None:
         tier=(Tier(risk=0.5, policy=({"kind": "labels"},)),
               Tier(risk=1.0, action="throttle", limit_queries_per_minute=2)))
     assert read.journal == Journal(path="exchanges", retention_days=0, retention_bytes=8, payloads=True)
+    assert read.watch == Watch(
+        benign="benign.jsonl", false_alarms_per_year=4.0, max_accounts=11,
+        webhook_url="https://alerts.example.org/hook?token=x", webhook_secret_env="MY_WEBHOOK_SECRET",
+        syslog="/dev/log", detector=({"kind": "residual"},))
 
 
 def test_plugin_tables_have_their_defaults_in_them() -> None:
@@ -223,9 +240,16 @@ def test_all_mistakes_are_reported_together(golden: Callable[[str, str], None]) 
     ("guard.limit_queries_per_day = true", "[guard] limit_queries_per_day: expected `int`, got `bool`"),
     ("accounts.jwt_algorithms = ['HS256', 'none']", "[accounts] jwt_algorithms[1]: expected one of HS256, HS384, "
      "HS512, RS256, RS384, RS512, PS256, ES256, ES384, EdDSA, got 'none'"),
+    ("watch.detector = [{kind = 'residal'}]", "[[watch.detector]] 1: there is no 'residal' among the detectors (did "
+     "you mean 'residual'?); `counterclone list detectors` shows them"),
+    ("watch.webhook_url = 'https://:secret@x/'", "[watch] webhook_url: expected an address such as "
+     "https://alerts.example.org/hook, without user and fragment"),
+    ("watch.syslog = 'localhost'", "[watch] syslog: expected host:port such as 127.0.0.1:8000 or [::1]:8000, got "
+     "'localhost'"),
+    ("watch.false_alarms_per_year = 0", "[watch] false_alarms_per_year: expected `float` > 0.0"),
 ], ids=["near section", "far section", "section a number", "class a table", "class a number", "policy a number",
         "policy text", "unknown option", "no name", "class's own policy", "dialect", "limit a boolean",
-        "alg none"])
+        "alg none", "detector", "webhook", "syslog", "no false alarms"])
 def test_a_mistake_is_one_line_with_its_place(text: str, problem: str) -> None:
     assert problems(text) == (f"counterclone.toml: {problem}",)
 
@@ -316,8 +340,10 @@ def test_variables_of_others_are_left_alone(variable: str) -> None:
 
 
 def test_a_secret_may_be_in_any_variable() -> None:
-    text = 'accounts = {secret_env = "COUNTERCLONE_GUARD_SECRET", jwt_key_env = "COUNTERCLONE_ACCOUNTS_KEY"}'
-    parse(text, {"COUNTERCLONE_GUARD_SECRET": "x", "COUNTERCLONE_ACCOUNTS_KEY": "y"})
+    text = ('accounts = {secret_env = "COUNTERCLONE_GUARD_SECRET", jwt_key_env = "COUNTERCLONE_ACCOUNTS_KEY"}\n'
+            'watch.webhook_secret_env = "COUNTERCLONE_WATCH_SECRET"')
+    parse(text, {"COUNTERCLONE_GUARD_SECRET": "x", "COUNTERCLONE_ACCOUNTS_KEY": "y",
+                 "COUNTERCLONE_WATCH_SECRET": "z"})
 
 
 # The digest
@@ -342,6 +368,8 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
         "rule": [{"kind": "snap", "step": 1.0}], "policy": [{"kind": "labels"}],
         "tier": [{"risk": 0.5}]},
     "journal": {"path": "j", "retention_days": 1, "retention_bytes": 2, "payloads": True},
+    "watch": {"benign": "b", "false_alarms_per_year": 1.0, "max_accounts": 2, "webhook_url": "https://x/",
+              "webhook_secret_env": "W", "syslog": "x:1", "detector": [{"kind": "margin"}]},
 }
 
 

@@ -13,7 +13,17 @@ from pathlib import Path
 from counterclone.config.history import History
 from counterclone.config.json_schema import schema
 from counterclone.config.reading import PREFIX, parse
-from counterclone.config.sections import AccountClass, Accounts, Config, Guard, Journal, PluginTable, Target, Tier
+from counterclone.config.sections import (
+    AccountClass,
+    Accounts,
+    Config,
+    Guard,
+    Journal,
+    PluginTable,
+    Target,
+    Tier,
+    Watch,
+)
 from counterclone.errors import ConfigError
 
 __all__ = [
@@ -28,6 +38,7 @@ __all__ = [
     "PluginTable",
     "Target",
     "Tier",
+    "Watch",
     "find",
     "load",
     "parse",

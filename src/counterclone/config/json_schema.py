@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
             spec["properties"] = {"kind": {"const": kind}, **spec.get("properties", {})}
             spec["required"] = ["kind", *spec.get("required", [])]
             definitions[f"{family}.{kind}"] = spec
-    for section in ("Guard", "Tier", "AccountClass"):
+    for section in ("Guard", "Tier", "AccountClass", "Watch"):
         for key, value in definitions[section]["properties"].items():
             if key in PLUGINS:
                 tables = next(part for part in value.get("anyOf", [value]) if part.get("type") == "array")

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -140,15 +140,31 @@ def _network_problems(networks: tuple[str, ...]) -> Iterator[str]:
 def _url_problems(url: str) -> Iterator[str]:
     if not url:
         return
+    if (parts := _web_address(url)) is None:
+        yield f"expected an address such as http://127.0.0.1:9000, got '{url}'"
+    elif parts.username is not None or parts.query or parts.fragment:
+        yield "expected an address without user, query and fragment"
+
+
+def _webhook_problems(url: str) -> Iterator[str]:
+    # it may hold a token, so it isn't printed
+    if url and ((parts := _web_address(url)) is None or parts.username is not None or parts.fragment):
+        yield "expected an address such as https://alerts.example.org/hook, without user and fragment"
+
+
+def _web_address(url: str) -> SplitResult | None:
+    """The parts of an http or https address, None where it is none."""
     try:
         parts = urlsplit(url)
         is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_good = False
-    if not is_good:
-        yield f"expected an address such as http://127.0.0.1:9000, got '{url}'"
-    elif parts.username is not None or parts.query or parts.fragment:
-        yield "expected an address without user, query and fragment"
+        return None
+    return parts if is_good and not set(url) & set(" \r\n\t") else None
+
+
+def _syslog_problems(address: str) -> Iterator[str]:
+    if address and not address.startswith("/"):
+        yield from _listen_problems(address)
 
 
 def _listen_problems(address: str) -> Iterator[str]:
@@ -163,6 +179,8 @@ _CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
     "guard.listen": _listen_problems,
     "guard.admin": _listen_problems,
     "accounts.trusted_proxies": _network_problems,
+    "watch.webhook_url": _webhook_problems,
+    "watch.syslog": _syslog_problems,
 }
 """What a type doesn't say, by the key's path."""
 
@@ -192,8 +210,9 @@ def _toml_value(text: str, hint: Any) -> Any:
 def _idle_variables(merged: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
     """A line for each variable that looks like one of ours and sets nothing."""
     sections = {name: list(_fields(section.type)) for name, section in _fields(Config).items()}
-    accounts = merged.get("accounts")
-    named = list(accounts.values()) if isinstance(accounts, dict) else []  # the file may name a secret's variable
+    # the file may name a secret's variable
+    named = [value for name in ("accounts", "watch") if isinstance(section := merged.get(name), dict)
+             for value in section.values()]
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable in named or SERVICE_LINK.search(variable):
             continue

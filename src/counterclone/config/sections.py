@@ -20,7 +20,7 @@ AccountName = Annotated[str, Meta(
     pattern="^(account:[0-9a-f]{16}|(?!account:)[^:]+:.+)$",
     description="`key:<key id>`, `header:<value>`, `<claim>:<value>` or `account:<16 hexadecimal digits>`")]
 
-PLUGINS = {"rule": "rules", "policy": "policies", "policies": "policies"}
+PLUGINS = {"rule": "rules", "policy": "policies", "policies": "policies", "detector": "detectors"}
 """The family of the tables that a key holds."""
 
 
@@ -210,6 +210,29 @@ class Journal(Section, frozen=True):
     payloads: bool = False
 
 
+class Watch(Section, frozen=True):
+    """`[watch]`: who may be copying the model.
+
+    Attributes:
+        benign: exchanges of honest accounts, a file or a journal's folder, from this file's folder; "" takes the
+            watched source's own past.
+        false_alarms_per_year: of the whole fleet; half of them may be accounts', half campaigns'.
+        max_accounts: accounts that are remembered; of more, those that were quiet longest are forgotten.
+        webhook_url: where alarms are posted, "" for nowhere.
+        webhook_secret_env: the variable with the secret that signs them.
+        syslog: where alarms are logged, a socket's path or host:port (UDP), "" for nowhere.
+        detector: what accounts are compared by; the default ones where none is named.
+    """
+
+    benign: str = ""
+    false_alarms_per_year: Annotated[float, Meta(gt=0.0, le=1e6)] = 12.0
+    max_accounts: Annotated[int, Meta(ge=1, le=10**8)] = 200_000
+    webhook_url: str = ""
+    webhook_secret_env: str = "COUNTERCLONE_WEBHOOK_SECRET"  # noqa: S105 (the name of a variable)
+    syslog: str = ""
+    detector: tuple[PluginTable, ...] = ()
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -217,6 +240,7 @@ class Config(Section, frozen=True):
     accounts: Accounts = Accounts()
     guard: Guard = Guard()
     journal: Journal = Journal()
+    watch: Watch = Watch()
 
     def digest(self) -> str:
         """16 hexadecimal digits that change with any setting; reports carry them. Holds no secret."""
