@@ -70,7 +70,7 @@ def near(bed: Bed, n: int, rng: Generator) -> Features:
         return images.reshape(len(images), -1)[rng.permutation(len(images))[:n]]
     if bed.side:
         images = datasets.digits().inputs.reshape(-1, 8, 8)
-        larger = ndimage.zoom(images, (1, bed.side / 8, bed.side / 8), order=1)
+        larger: Features = ndimage.zoom(images, (1, bed.side / 8, bed.side / 8), order=1)
         return larger.reshape(len(images), -1)[rng.permutation(len(images))[:n]]
     own = bed.parts["attack"].inputs
     return np.stack([column[rng.integers(0, len(own), n)] for column in own.T], axis=1)

@@ -24,8 +24,9 @@ _COPY_JITTER = 0.5
 
 
 def campaign(bed: Bed, attack: str = "natural", n_accounts: int = 400, queries_each: float = 38,
-             mixing: float = 0.0, days: float = 30.0, seed: int = 0, *, clock: Clock = "people", accounts_per_ip: int = 1,
-             accounts_per_payment: int = 1, start: float = START, raw: bool = False) -> Population:
+             mixing: float = 0.0, *, days: float = 30.0, seed: int = 0, clock: Clock = "people",
+             accounts_per_ip: int = 1, accounts_per_payment: int = 1, start: float = START,
+             raw: bool = False) -> Population:
     """A copier's accounts.
 
     The pool is cut into shards, so no two accounts ask the same. Each account's volume differs by about a third,

@@ -268,8 +268,9 @@ def _evaluator(scene: _Scene, n: int) -> _Group:
     ranks = places - firsts
     items = tests[accounts, ranks % size]
     sources = firsts + ranks % size
+    alike = np.zeros(len(accounts), dtype=np.intp)
     return _Group(counts, by_runs(counts, scene.span, rng, runs=runs), scene.bed.look.plain(),
-                  broad(1, scene.prior, rng), np.zeros(len(accounts), dtype=np.intp), scene.rates(n), items, sources)
+                  broad(1, scene.prior, rng), alike, scene.rates(n), items, sources)
 
 
 def _visitor(scene: _Scene, n: int) -> _Group:
