@@ -1,1 +1,1 @@
-"""Made-up traffic on real data: honest accounts and campaigns, for whoever tries a detector. No socket is opened."""
+"""Made-up traffic on real data: honest accounts and campaigns, for whoever tries a detector."""

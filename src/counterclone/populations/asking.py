@@ -17,6 +17,7 @@ from counterclone.randomness import Generator, Prf
 
 _DIGESTS = Prf.from_secret("counterclone populations").subkey("digests")
 _NUMBERS_AT_ONCE = 4 << 20
+PLAIN = -1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +30,7 @@ class Plan:
         items: which of `base` is asked, (n,).
         base: inputs, (m, features).
         styles: what they are worn in, (senders, numbers).
-        senders: whose style, (n,).
+        senders: whose style, `PLAIN` for none, (n,).
         sources: the place of the query that each repeats, its own where it repeats none, (n,).
     """
 
@@ -80,7 +81,10 @@ def ask(bed: Bed, plan: Plan, rng: Generator, *, raw: bool = False) -> Asked:
     for start in range(0, len(new), at_once):
         part = slice(start, start + at_once)
         chosen = new[part]
-        worn = bed.look.wear(plan.base[plan.items[chosen]], plan.styles[plan.senders[chosen]], rng)
+        worn = plan.base[plan.items[chosen]]
+        senders = plan.senders[chosen]
+        if (styled := np.flatnonzero(senders != PLAIN)).size:
+            worn[styled] = bed.look.wear(worn[styled], plan.styles[senders[styled]], rng)
         rows = bed.answer(worn)
         vectors[part] = compact_features(worn)
         labels[part] = top_labels(rows)

@@ -8,6 +8,7 @@
     jacobian    steps along the sign of a student's gradient, from few own inputs
     active      own inputs, and mixtures, that the model is least sure of
     random      own inputs, as they come
+    audit/KIND  what the audit's attack of this kind asks, for example audit/knockoff
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from counterclone.errors import ConfigError
+from counterclone.plugins import did_you_mean
 from counterclone.populations import datasets
 from counterclone.populations.asking import top_margins
 from counterclone.populations.beds import Bed
+from counterclone.populations.replays import replay
 from counterclone.queries import Features
 from counterclone.randomness import Generator, generator
 
@@ -33,10 +37,19 @@ def pool(bed: Bed, attack: str, n: int, seed: int = 0) -> Features:
 
     Args:
         bed: the model that is copied.
-        attack: one of `POOLS`.
+        attack: one of `POOLS`, or `audit/` and the kind of an attack.
         n: how many; 20,000 at most, and no more than there are where they are finite.
         seed: of everything drawn.
+
+    Raises:
+        ConfigError: there is no such attack.
     """
+    family, _, kind = attack.rpartition("/")
+    if family == "audit":
+        return replay(bed, kind, min(n, MOST), seed)
+    if attack not in POOLS:
+        raise ConfigError(f"there is no attack '{attack}'{did_you_mean(attack, list(POOLS))}; expected one of "
+                          f"{', '.join(POOLS)}, audit/KIND")
     drawn = POOLS[attack](bed, min(n, MOST), generator(seed, "pool", bed.name, attack))
     if bed.step:
         drawn = np.rint(drawn / bed.step) * bed.step
@@ -67,7 +80,8 @@ def near(bed: Bed, n: int, rng: Generator) -> Features:
     if bed.side == 8:
         images = datasets.mnist().inputs.reshape(-1, 28, 28)
         images = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4))
-        return images.reshape(len(images), -1)[rng.permutation(len(images))[:n]]
+        smaller: Features = images.reshape(len(images), -1)[rng.permutation(len(images))[:n]]
+        return smaller
     if bed.side:
         images = datasets.digits().inputs.reshape(-1, 8, 8)
         larger: Features = ndimage.zoom(images, (1, bed.side / 8, bed.side / 8), order=1)

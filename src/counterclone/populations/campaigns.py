@@ -7,10 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from counterclone.errors import ConfigError
-from counterclone.plugins import did_you_mean
 from counterclone.populations import attacks, belongings
-from counterclone.populations.asking import Plan, ask, resolved
+from counterclone.populations.asking import PLAIN, Plan, ask, resolved
 from counterclone.populations.beds import Bed
 from counterclone.populations.clocks import Counts, Span, Times, by_machines, by_people, owners
 from counterclone.populations.population import START, Population, assembled
@@ -34,7 +32,7 @@ def campaign(bed: Bed, attack: str = "natural", n_accounts: int = 400, queries_e
 
     Args:
         bed: whose model is copied.
-        attack: one of `attacks.POOLS`.
+        attack: one of `attacks.POOLS`, or `audit/` and the kind of an attack.
         n_accounts: how many.
         queries_each: of an account on average, honest ones included.
         mixing: the share of honest ones, 0 to 0.95.
@@ -50,9 +48,6 @@ def campaign(bed: Bed, attack: str = "natural", n_accounts: int = 400, queries_e
     Raises:
         ConfigError: there is no such attack.
     """
-    if attack not in attacks.POOLS:
-        raise ConfigError(f"there is no attack '{attack}'{did_you_mean(attack, list(attacks.POOLS))}; expected "
-                          f"one of {', '.join(attacks.POOLS)}")
     rng = generator(seed, "campaign", bed.name, attack, n_accounts)
     counts = _uneven(n_accounts, round(n_accounts * queries_each), rng)
     accounts, times = owners(counts), _times(clock, counts, Span(days, start), rng)
@@ -74,15 +69,14 @@ def campaign(bed: Bed, attack: str = "natural", n_accounts: int = 400, queries_e
 def _theft(bed: Bed, pool: Features, accounts: NDArray[np.intp], times: Times, rng: Generator) -> Plan:
     """The pool in its order, then copies of it that are moved a little."""
     n = len(accounts)
-    plain = bed.look.plain()
     moved = bed.look.draw(64, rng)
     moved[:, :-1] *= np.float32(_COPY_JITTER)
     items = np.concatenate([np.arange(min(n, len(pool))), *(
         rng.permutation(len(pool)) for _ in range(max(n - 1, 0) // max(len(pool), 1)))])[:n]
-    rounds = np.arange(n) // max(len(pool), 1)
-    senders = np.where(rounds > 0, 1 + rng.integers(0, len(moved), n), 0)
-    return Plan(accounts=accounts, times=times, items=items, base=pool, styles=np.concatenate([plain, moved]),
-                senders=senders, sources=np.arange(n))
+    is_copy = np.arange(n) >= len(pool)
+    senders = np.where(is_copy, rng.integers(0, len(moved), n), PLAIN)
+    return Plan(accounts=accounts, times=times, items=items, base=pool, styles=moved, senders=senders,
+                sources=np.arange(n))
 
 
 def _cover(bed: Bed, accounts: NDArray[np.intp], times: Times, n_accounts: int, rng: Generator) -> Plan:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterclone.populations import belongings
-from counterclone.populations.asking import Plan, ask, resolved
+from counterclone.populations.asking import PLAIN, Plan, ask, resolved
 from counterclone.populations.beds import Bed, Part
 from counterclone.populations.clocks import Counts, Span, Times, by_machines, by_people, by_runs, owners
 from counterclone.populations.looks import Styles
@@ -180,7 +180,7 @@ def _plan(scene: _Scene, group: _Group, drift: Drift, part: Part) -> Plan:
         moved = scene.bed.look.shifted(styles, drift.style)
         moved[:, :-1] *= np.float32(drift.spread)
         weights = tastes * np.where(np.arange(tastes.shape[1]) % 2, np.float32(drift.tilt), np.float32(1.0))
-        late = group.times >= scene.span.start + drift.from_day * DAY
+        late = (senders != PLAIN) & (group.times >= scene.span.start + drift.from_day * DAY)
         senders = senders + len(styles) * late
         styles = np.concatenate([styles, moved])
         tastes = np.concatenate([tastes, weights / weights.sum(axis=1, keepdims=True)])
@@ -268,9 +268,8 @@ def _evaluator(scene: _Scene, n: int) -> _Group:
     ranks = places - firsts
     items = tests[accounts, ranks % size]
     sources = firsts + ranks % size
-    alike = np.zeros(len(accounts), dtype=np.intp)
-    return _Group(counts, by_runs(counts, scene.span, rng, runs=runs), scene.bed.look.plain(),
-                  broad(1, scene.prior, rng), alike, scene.rates(n), items, sources)
+    return _Group(counts, by_runs(counts, scene.span, rng, runs=runs), scene.styles(1), broad(1, scene.prior, rng),
+                  np.full(len(accounts), PLAIN), scene.rates(n), items, sources)
 
 
 def _visitor(scene: _Scene, n: int) -> _Group:

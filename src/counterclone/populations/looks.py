@@ -32,10 +32,6 @@ class Look(Protocol):
         """Inputs in the style of each, with jitter: (n, features) and (n, numbers) to (n, features)."""
         ...
 
-    def plain(self) -> Styles:
-        """The style of who changes nothing, and adds no jitter: (1, numbers)."""
-        ...
-
     def shifted(self, styles: Styles, by: float) -> Styles:
         """Styles of senders whose scanners, forms or habits all changed alike, by so many of their deviations."""
         ...
@@ -72,10 +68,6 @@ class ImageLook:
         if (size := self.jitter * styles[:, -1:]).any():
             worn += size * rng.standard_normal(worn.shape, dtype=np.float32)
         return worn.clip(0.0, 1.0).astype(np.float64)
-
-    def plain(self) -> Styles:
-        """No move, no blur, white paper."""
-        return np.zeros((1, 6 + _N_WAVES), dtype=np.float32)
 
     def shifted(self, styles: Styles, by: float) -> Styles:
         """Thicker, darker, moved, on darker paper."""
@@ -140,10 +132,6 @@ class TableLook:
             worn = np.rint(worn / self.step) * self.step
         return np.clip(worn, self.lower, self.upper)
 
-    def plain(self) -> Styles:
-        """Every instrument reads true."""
-        return np.zeros((1, len(self.spread) + 1), dtype=np.float32)
-
     def shifted(self, styles: Styles, by: float) -> Styles:
         """Every other feature reads higher, the rest lower."""
         step = np.where(np.arange(len(self.spread)) % 2, -self.style, self.style)
@@ -174,10 +162,6 @@ class ShareLook:
         """The rows; what is zero stays zero."""
         shift = styles[:, :-1] + self.jitter * styles[:, -1:] * rng.standard_normal(inputs.shape, np.float32)
         return np.clip(inputs * np.exp(shift), self.lower, self.upper)
-
-    def plain(self) -> Styles:
-        """As often as in the data."""
-        return np.zeros((1, len(self.upper) + 1), dtype=np.float32)
 
     def shifted(self, styles: Styles, by: float) -> Styles:
         """Every other feature more often, the rest more rarely."""
