@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from time import perf_counter
 
-from counterclone.errors import LimitExceeded, RequestError, UnknownFormat
+from counterclone.errors import Blocked, LimitExceeded, RequestError, UnknownFormat
 from counterclone.guard import asgi
 from counterclone.guard.admission import Admission
 from counterclone.guard.outgoing import CLIENT_CLOSED_REQUEST, Outgoing
@@ -66,7 +66,8 @@ async def _stops(admission: Admission, outgoing: Outgoing, error: RequestError) 
             error = limit
         else:
             return False
-    outgoing.decision = error.decision
+    if outgoing.decision != Blocked.decision:  # in shadow mode, who is blocked isn't limited as well
+        outgoing.decision = error.decision
     if options.enforce:
         await outgoing.refuse(error)
     return options.enforce
