@@ -16,7 +16,8 @@ from counterclone.watch._space import Points, Space
 
 FEWEST = 8
 """Accounts that a cloud is drawn from; fewer say nothing about its place."""
-_ROUNDS = 25
+_ROUNDS = 30
+_GATHERINGS = 8
 _PRIOR_ACCOUNTS = 10.0  # that say: spread as honest accounts are
 _NARROWEST, _WIDEST = 0.1, 1.5
 _SETTLED = 1e-3
@@ -56,7 +57,7 @@ def grow(space: Space, points: Points, honest: Points, members: NDArray[np.intp]
     weights = np.zeros(len(points))
     weights[members] = 1.0
     cloud = None
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         total = weights.sum()
         if total < FEWEST:
             return None
@@ -71,6 +72,10 @@ def grow(space: Space, points: Points, honest: Points, members: NDArray[np.intp]
         usual = float(expit(honest_odds + np.log(share / (1.0 - share))).mean())
         excess = max(share - usual, 0.1 / len(points))
         before = weights
+        if number < _GATHERINGS:  # a start that is few of the cloud and many others has no density yet: it gathers
+            weights = np.zeros(len(points))
+            weights[np.argpartition(-odds, len(members) - 1)[:len(members)]] = 1.0
+            continue
         weights = excess / (share + np.exp(np.minimum(np.log1p(-share) - odds, 500.0)))
         if np.abs(weights - before).sum() < _SETTLED * total:
             break

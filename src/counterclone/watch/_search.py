@@ -14,9 +14,8 @@ from counterclone.watch._space import Points, Space
 
 FEWEST_ACCOUNTS = 40
 """Of either side in either half; fewer aren't searched."""
-_RANKED_STARTS = (30, 200, 1_000, 5_000)
+_SIZES = (40, 400, 4_000)
 _GRAPH_STARTS = 3
-_TREE_STARTS = (50, 500, 5_000)
 _N_LEARNERS = 2
 _LIKE_MEMBERS = 0.1
 """Accounts that one honest account of ten outranks or fewer aren't looked at again, named or not."""
@@ -100,8 +99,8 @@ def _learners(space: Space, points: Points, honest: Points, seed: int) -> list[C
 
 def _starts(points: Points, honest: Points, by_trees: Scores, seed: int) -> list[Rows]:
     furthest = np.argsort(-(points**2).sum(axis=1), kind="stable")
+    towards = np.argsort(-(points @ (points.mean(axis=0) - honest.mean(axis=0))), kind="stable")
     likeliest = np.argsort(-by_trees, kind="stable")
     most = len(points) // 2
-    return [*(furthest[:n] for n in _RANKED_STARTS if n <= most),
-            *_graph.groups(points, honest, _GRAPH_STARTS, seed),
-            *(likeliest[:n] for n in _TREE_STARTS if n <= most)]
+    ranked = [order[:n] for order in (furthest, towards, likeliest) for n in _SIZES if n <= most]
+    return [*ranked, *_graph.groups(points, honest, _GRAPH_STARTS, seed)]
