@@ -54,7 +54,7 @@ def agreement(surrogate: Surrogate | None) -> float:
     return float((top_labels(rows) == top_labels(target(UNSEEN))).mean())
 
 
-@pytest.mark.parametrize(("is_hard", "least"), [(False, 0.95), (True, 0.85)], ids=["scores", "labels"])
+@pytest.mark.parametrize(("is_hard", "least"), [(False, 0.95), (True, 0.8)], ids=["scores", "labels"])
 def test_words_are_learnt(is_hard: bool, least: float) -> None:
     asked, surrogate = run(150, is_hard=is_hard)
     assert len(set(asked)) == 150
