@@ -4,7 +4,6 @@ import logging
 import tomllib
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,6 @@ from counterclone.answers import Context
 from counterclone.compose.watching import Watching
 from counterclone.config import Config
 from counterclone.errors import ConfigError
-from counterclone.exchanges import Exchanges
 from counterclone.guard.metrics import Metrics
 from counterclone.guard.options import Options
 from counterclone.guard.release import Terms
@@ -157,7 +155,7 @@ class Knowing:
     def __init__(self, **risks: float) -> None:
         self.risks = risks
 
-    def feed(self, names: object, exchanges: object) -> None:
+    def feed(self, names: object, exchanges: object, kinds: object = None) -> None:
         raise AssertionError("nothing is journalled")
 
     def risk(self, account: str) -> float:
@@ -165,10 +163,6 @@ class Knowing:
 
     def take_alarms(self) -> tuple[()]:
         return ()
-
-
-def unread(batch: pa.RecordBatch) -> tuple[list[str], Exchanges]:
-    raise AssertionError("nothing is journalled")
 
 
 @pytest.fixture(name="cases")
@@ -179,7 +173,7 @@ def fixture_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CaseFile:
 
 
 def options(cases: CaseFile, text: str, watcher: Knowing | None = None) -> Options:
-    watching = Watching(cases, Metrics(), watcher=watcher, read=unread)
+    watching = Watching(cases, Metrics(), watcher=watcher)
     return compose.options(parse(f"journal.path = ''\n{text}"), cases_folder(cases), CollectorRegistry(),
                            watching=watching)
 
@@ -216,7 +210,7 @@ def test_who_can_be_blocked_without_any_tier(cases: CaseFile) -> None:
 ], ids=["no watcher", "no journal", "no price"])
 def test_what_does_nothing_is_warned_of(cases: CaseFile, caplog: pytest.LogCaptureFixture, text: str,
                                         warning: str) -> None:
-    watching = Watching(cases, Metrics(), watcher=None, read=unread)
+    watching = Watching(cases, Metrics(), watcher=None)
     with caplog.at_level(logging.WARNING):
         built = compose.options(parse(text), cases_folder(cases), CollectorRegistry(), watching=watching)
     if built.journal is not None:

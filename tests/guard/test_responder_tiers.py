@@ -73,7 +73,7 @@ class Knowing:
         self.risks: dict[str, float] = {}
         self.fed: list[str] = []
 
-    def feed(self, names: list[str], exchanges: Any) -> None:
+    def feed(self, names: list[str], exchanges: Any, kinds: Any = None) -> None:
         self.fed += names
 
     def risk(self, name: str) -> float:
@@ -90,8 +90,7 @@ def fixture_knowing(monkeypatch: pytest.MonkeyPatch) -> Knowing:
     build = Watching.__init__
 
     def init(self: Watching, *arguments: Any, **options: Any) -> None:
-        build(self, *arguments, **{**options, "watcher": knowing, "read": lambda batch: (
-            batch.column("account").to_pylist(), None)})
+        build(self, *arguments, **{**options, "watcher": knowing})
 
     monkeypatch.setattr(Watching, "__init__", init)
     return knowing

@@ -19,6 +19,7 @@ from counterclone.guard.tiers import Step
 from counterclone.watch.bills import Bills
 from counterclone.watch.cases import CASES_FILE, CaseFile, Decision, Evidence
 from counterclone.watch.monitor import Alarm
+from counterclone.watch.sources import traffic_of
 
 STEPS_KEPT = 1000
 
@@ -28,8 +29,8 @@ logger = logging.getLogger(__name__)
 class Watcher(Protocol):
     """What watches: `watch.monitor.Monitor`, or whatever else learns exchanges and tells risks."""
 
-    def feed(self, names: Sequence[str], exchanges: Exchanges) -> None:
-        """Learn more exchanges; `names` go by the numbers in them."""
+    def feed(self, names: Sequence[str], exchanges: Exchanges, kinds: Sequence[str] | None = None) -> None:
+        """Learn more exchanges; names and kinds of accounts go by the numbers in them."""
         ...
 
     def risk(self, account: str) -> float:
@@ -46,13 +47,6 @@ class Watcher(Protocol):
         ...
 
 
-Reader = Callable[[pa.RecordBatch], tuple[Sequence[str], Exchanges]]
-
-
-def _unread(batch: pa.RecordBatch) -> tuple[Sequence[str], Exchanges]:
-    raise NotImplementedError
-
-
 class Watching:
     """Fed by the journal's thread, asked by requests; alarms become cases, and decisions tiers.
 
@@ -60,7 +54,6 @@ class Watching:
         cases: where alarms go and decisions come from.
         metrics: counts them.
         watcher: tells risks, None where nothing is watched.
-        read: the journal's batches as exchanges, with the accounts' names.
         notify: takes the accounts and the evidence of each new case; it may not wait.
 
     Attributes:
@@ -69,13 +62,12 @@ class Watching:
         is_watching: whether anything tells risks.
     """
 
-    def __init__(self, cases: CaseFile, metrics: Metrics, *, watcher: Watcher | None, read: Reader,
+    def __init__(self, cases: CaseFile, metrics: Metrics, *, watcher: Watcher | None,
                  notify: Callable[[Sequence[str], Evidence], None] | None = None) -> None:
         self.cases = cases
         self.bills = Bills()
         self._metrics = metrics
         self._watcher = watcher
-        self._read = read
         self._notify = notify
         self._steps: deque[tuple[Step, Tier | None]] = deque(maxlen=STEPS_KEPT)
         self._problem: str | None = None
@@ -89,7 +81,8 @@ class Watching:
         while self._steps:
             self._see_to(*self._steps.popleft())
         if self._watcher is not None:
-            self._watcher.feed(*self._read(batch))
+            traffic = traffic_of(batch)
+            self._watcher.feed(traffic.names, traffic.exchanges, traffic.kinds)
             for alarm in self._watcher.take_alarms():
                 standing = alarm.standing
                 self._open([alarm.account], Evidence(
@@ -151,4 +144,4 @@ def watching(config: Config, folder: Path, registry: CollectorRegistry) -> Watch
     Raises:
         ConfigError: the honest traffic can't be read, or a secret can't.
     """
-    return Watching(CaseFile(folder / CASES_FILE), metrics_of(registry), watcher=None, read=_unread)
+    return Watching(CaseFile(folder / CASES_FILE), metrics_of(registry), watcher=None)

@@ -96,7 +96,7 @@ def find(path: Path, digests: Prf, form: Format = "auto") -> Source:
 
 def from_batch(batch: pa.RecordBatch) -> tuple[list[str], Exchanges]:
     """Rows of a journal that were answered: the names of their accounts, and the exchanges."""
-    found = _of_batch(batch)
+    found = traffic_of(batch)
     return found.names, found.exchanges
 
 
@@ -115,7 +115,7 @@ class JournalSource:
     def traffic(self) -> Iterator[Traffic]:
         """Every answered row in the order of time."""
         for batch in self._folder.batches():
-            yield _of_batch(batch)
+            yield traffic_of(batch)
 
     def follow(self) -> Iterator[Traffic | None]:
         """Every answered row, then those that guards add."""
@@ -124,7 +124,7 @@ class JournalSource:
             has_come = False
             for batch in follower.poll():
                 has_come = True
-                yield _of_batch(batch)
+                yield traffic_of(batch)
             if not has_come:
                 yield None
                 time.sleep(POLL_SECONDS)
@@ -262,7 +262,8 @@ class _Encoder:
         return encoded, self._digests.numbers(cells)
 
 
-def _of_batch(batch: pa.RecordBatch) -> Traffic:
+def traffic_of(batch: pa.RecordBatch) -> Traffic:
+    """Rows of a journal that were answered."""
     status = batch.column("status").to_numpy()
     if not ((status >= _OK[0]) & (status < _OK[1])).all():
         batch = batch.filter(pa.array((status >= _OK[0]) & (status < _OK[1])))
