@@ -13,6 +13,7 @@ Tastes = NDArray[np.float32]
 
 FAVOURITES = 0.8
 """The share of a sender's queries that is of favourite classes."""
+_STICKING = 1.0
 _AT_ONCE = 1 << 18
 
 
@@ -63,7 +64,10 @@ class Catalogue:
         self.prior = self._counts / self._counts.sum()
 
     def draw(self, tastes: Tastes, senders: NDArray[np.intp], rng: Generator) -> NDArray[np.intp]:
-        """An input for each query, by its sender's taste: (queries,)."""
+        """An input for each query, by its sender's taste: (queries,).
+
+        Within a class each sender has an order of preference, and sticks to its head more or less.
+        """
         bounds = np.cumsum(tastes, axis=1)
         bounds[:, -1] = 2.0  # rounding mustn't lead beyond the last
         classes = np.empty(len(senders), dtype=np.intp)
@@ -72,8 +76,10 @@ class Catalogue:
             draws = rng.random(len(senders[part]), dtype=np.float32)
             classes[part] = (bounds[senders[part]] <= draws[:, None]).sum(axis=1)
         classes = np.where(self._counts[classes] > 0, classes, self._counts.argmax())
-        within = (rng.random(len(senders)) * self._counts[classes]).astype(np.intp)
-        items: NDArray[np.intp] = self._order[self._starts[classes] + within]
+        counts = self._counts[classes]
+        heads, sticking = rng.random(len(tastes)), 1.0 + rng.exponential(_STICKING, len(tastes))
+        ranks = heads[senders] + rng.random(len(senders)) ** sticking[senders]
+        items: NDArray[np.intp] = self._order[self._starts[classes] + (ranks * counts).astype(np.intp) % counts]
         return items
 
     def balanced(self, n: int, rng: Generator) -> NDArray[np.intp]:
