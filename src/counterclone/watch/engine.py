@@ -1,0 +1,169 @@
+"""Traffic in, alarms out: accounts as they come, campaigns when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from counterclone import plugins
+from counterclone.protocols import Detector
+from counterclone.randomness import Prf
+from counterclone.watch.cases import Evidence
+from counterclone.watch.honest import Honest
+from counterclone.watch.levels import DAYS_PER_YEAR, SECONDS_PER_DAY, accounts_needed
+from counterclone.watch.monitor import AccountStanding, Monitor
+from counterclone.watch.reference import FIT_SHARE, Reference
+from counterclone.watch.result import Account, Campaign, Watched
+from counterclone.watch.sources import Traffic
+
+if TYPE_CHECKING:
+    from counterclone.watch import campaigns
+
+DEFAULT_DETECTORS = ("residual", "typicality", "energy", "margin", "repetition", "tempo")
+"""What accounts are compared by where nobody says."""
+CAMPAIGN_LEVEL_MAX = 0.05
+"""However many false alarms are asked for, a search of campaigns is no less sure than this."""
+_CAMPAIGNS_SHARE = 0.5
+_FEWEST_QUERIES = 5
+
+Tell = Callable[[Sequence[str], Evidence, str], None]
+"""Takes the accounts and the evidence of an alarm, and a campaign's id or ""; it may not wait."""
+
+
+def detectors(tables: Sequence[dict[str, Any]] = ()) -> list[Detector]:
+    """The detectors of a list of tables, the default ones where there are none.
+
+    Raises:
+        ConfigError: a wrong table.
+    """
+    tables = tables or [{"kind": kind} for kind in DEFAULT_DETECTORS]
+    return [cast(Detector, plugins.build("detectors", table, "[[watch.detector]]")) for table in tables]
+
+
+def reference_of(honest: Honest | None, specs: Sequence[Detector], key: Prf, name: str = "") -> Reference:
+    """What honest accounts look like; of none, a reference that sets no detector."""
+    if honest is None:
+        return Reference(gauges=(), counts=np.empty(0, dtype=np.int64), labels=np.empty(0, dtype=np.int32),
+                         kinds=(), n_fit=0, name=name, digest="", problems=())
+    return Reference.fit(honest.exchanges, specs, key, names=honest.names, kinds=honest.kinds, name=name)
+
+
+class Engine:
+    """Watches traffic against a reference.
+
+    Args:
+        reference: honest accounts.
+        n_honest: how many of them there are.
+        key: splits accounts where campaigns are looked for.
+        false_alarms_per_year: of the whole fleet.
+        max_accounts: that are remembered.
+        tell: takes alarms.
+    """
+
+    def __init__(self, reference: Reference, n_honest: int, key: Prf, *, false_alarms_per_year: float,
+                 max_accounts: int, tell: Tell) -> None:
+        self.monitor = Monitor(reference, false_alarms_per_year=false_alarms_per_year, max_accounts=max_accounts)
+        self.campaigns: list[Campaign] = []
+        self._n_honest = n_honest
+        self._n_detectors = 0
+        self._key = key
+        self._rate = false_alarms_per_year
+        self._tell = tell
+        self._problems: list[str] = []
+
+    def take(self, traffic: Traffic) -> None:
+        """Learn more traffic, and tell the alarms that it raises."""
+        self.monitor.feed(traffic.names, traffic.exchanges, traffic.kinds)
+        for alarm in self.monitor.take_alarms():
+            self._tell([alarm.account], self.evidence(alarm.account, alarm.standing), "")
+
+    def evidence(self, account: str, standing: AccountStanding) -> Evidence:
+        """An account's standing with its figures: how much, and how far out by each detector."""
+        days = max((standing.last_time - standing.first_time) / SECONDS_PER_DAY, 1.0)
+        figures = {"leaked_bits": standing.leaked_bits, "first_time": standing.first_time,
+                   "last_time": standing.last_time, "queries_per_day": standing.queries / days}
+        return Evidence(kind="alarm", reasons=standing.reasons, queries=standing.queries, risk=standing.risk,
+                        p_value=standing.p_value, figures={**figures, **self.p_values(account)})
+
+    def p_values(self, account: str) -> dict[str, float]:
+        """How often honest accounts go as far as this one, by detector; empty for one that isn't remembered."""
+        row, table, reference = self.monitor.table.row(account), self.monitor.table, self.monitor.reference
+        if row is None:
+            return {}
+        kind = table.kinds[int(table.columns.kinds[row])]
+        p_values = reference.p_values(table.columns.maxima[[row]], kind)[0].tolist()
+        return {gauge.kind: p_value for gauge, p_value in zip(reference.gauges, p_values, strict=True)}
+
+    def result(self, n_skipped: int, problems: Sequence[str]) -> Watched:
+        """What was found so far.
+
+        Args:
+            n_skipped: bad lines of the source.
+            problems: of reading it.
+        """
+        is_judged = bool(self.monitor.reference.gauges)
+        risks: dict[str, float] = {}
+        for campaign in self.campaigns:
+            risks.update((name, max(campaign.risk, risks.get(name, 0.0))) for name in campaign.accounts)
+        accounts = {name: _account(standing, is_judged, risks.get(name, 0.0))
+                    for name, standing in self.monitor.accounts.items()}
+        return Watched(false_alarms_per_year=self._rate, lines_skipped=n_skipped, accounts=accounts,
+                       campaigns=self.campaigns, problems=[*problems, *self.problems])
+
+    def search(self) -> list[Campaign]:
+        """Look for campaigns among all accounts that have enough queries, and tell those that are new."""
+        try:
+            from counterclone.watch import campaigns
+        except ModuleNotFoundError as error:
+            self._problems = [f"campaigns aren't looked for: {error.name} isn't installed; "
+                              "`pip install 'counterclone[watch]'`"]
+            return self.campaigns
+        reference, snapshot = self.monitor.reference, self.monitor.snapshot(_FEWEST_QUERIES)
+        if not reference.gauges or not snapshot.names:
+            return self.campaigns
+        words = [gauge.words for gauge in reference.gauges
+                 for _ in range(gauge.tracker.profile(gauge.tracker.empty(1)).shape[1])]
+        found = campaigns.find(
+            reference.profile(snapshot.states, len(snapshot.names)), snapshot.counts, snapshot.names,
+            reference.profiles, reference.counts, key=self._key, level=self._level_of_campaigns(),
+            union=self.monitor.p_value_of_union, words=words)
+        known = {campaign.id: campaign for campaign in self.campaigns}
+        self.campaigns = [known.get(each.id) or _campaign(each) for each in found]
+        for campaign in self.campaigns:
+            if campaign.id not in known:
+                self._tell(campaign.accounts, Evidence(
+                    kind="campaign", reasons=tuple(campaign.reasons), queries=campaign.queries, risk=campaign.risk,
+                    p_value=campaign.p_value), campaign.id)
+        return self.campaigns
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps alarms from being raised, in words."""
+        found = self.monitor.problems
+        if not self.monitor.reference.gauges:
+            found.append(self._needed())
+        return [*found, *self._problems]
+
+    def _needed(self) -> str:
+        needed = accounts_needed(self.monitor.level, len(DEFAULT_DETECTORS))
+        more = "" if needed is None else f"; {round(needed / (1.0 - FIT_SHARE)):,} would do"
+        return (f"alarms at {self._rate:g} false ones a year need honest accounts to compare with, and there are "
+                f"{self._n_honest:,}{more}: name some with --benign or [watch] benign")
+
+    def _level_of_campaigns(self) -> float:
+        """The p-value at which a search finds a campaign: its share of the false alarms of a day."""
+        return min(self._rate * _CAMPAIGNS_SHARE / DAYS_PER_YEAR, CAMPAIGN_LEVEL_MAX)
+
+
+def _account(standing: AccountStanding, is_judged: bool, campaigns_risk: float) -> Account:
+    return Account(
+        queries=standing.queries, risk=max(standing.risk, campaigns_risk) if is_judged else None,
+        alarm_at_query=standing.alarm_at_query, p_value=standing.p_value, leaked_bits=standing.leaked_bits,
+        reasons=list(standing.reasons), first_time=standing.first_time, last_time=standing.last_time)
+
+
+def _campaign(found: campaigns.Campaign) -> Campaign:
+    return Campaign(id=found.id, accounts=list(found.accounts), queries=found.queries, risk=found.risk,
+                    alarm_at_query=found.queries, p_value=found.p_value, reasons=list(found.reasons))
