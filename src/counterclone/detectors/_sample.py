@@ -83,6 +83,17 @@ def counts(samples: States) -> NDArray[np.int64]:
     return samples & MOST_COUNTED
 
 
+def log_counts(samples: States) -> NDArray[np.float64]:
+    """Mean and spread of the logarithm of how often things came, NaN for an empty sample: (n, 2)."""
+    times = counts(samples)
+    logs = np.log(np.maximum(times, 1))
+    n_kept = (times > 0).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        mean = logs.sum(axis=1) / n_kept
+        spread = np.sqrt(np.maximum((logs**2).sum(axis=1) / n_kept - mean**2, 0.0))
+    return np.column_stack([mean, spread])
+
+
 def shared(samples: States, others: States) -> NDArray[np.int64]:
     """In how many slots both keep the same thing, row by row: (n,).
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from counterclone.detectors._cells import Cells, has_vector
 from counterclone.detectors._measured import MeasuredTracker
-from counterclone.detectors._sample import Sample, counts, merged, salt_of
+from counterclone.detectors._sample import Sample, log_counts, merged, salt_of
 from counterclone.exchanges import Exchanges
 from counterclone.plugins import Spec
 from counterclone.protocols import States
@@ -62,11 +62,8 @@ class Places:
 
     def figures(self, states: States) -> NDArray[np.float64]:
         """How many cells, how often one comes on average, and how unevenly they come, as logarithms: (n, 3)."""
-        times = counts(states[:, 1:])
-        logs = np.log(times, where=times > 0, out=np.zeros(times.shape))
-        n_kept = (times > 0).sum(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = logs.sum(axis=1) / n_kept
-            spread = np.sqrt(np.maximum((logs**2).sum(axis=1) / n_kept - mean**2, 0.0))
-            figures = np.column_stack([np.log(self.sample.distinct(states[:, 1:])), mean, spread])
-        return np.where(n_kept[:, np.newaxis] > 0, figures, np.nan)
+        samples = states[:, 1:]
+        figures = log_counts(samples)
+        with np.errstate(divide="ignore"):
+            n_cells = np.log(self.sample.distinct(samples))
+        return np.column_stack([np.where(np.isnan(figures[:, 0]), np.nan, n_cells), figures])

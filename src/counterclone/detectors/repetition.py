@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from counterclone.detectors._cells import FEWEST_VECTORS, Cells, has_vector
 from counterclone.detectors._measured import MeasuredTracker
-from counterclone.detectors._sample import Sample, counts, merged, salt_of
+from counterclone.detectors._sample import Sample, log_counts, merged, salt_of
 from counterclone.exchanges import Exchanges
 from counterclone.plugins import Spec
 from counterclone.protocols import States
@@ -20,7 +20,6 @@ N_SLOTS = 128
 _EXACT = slice(1, 1 + N_SLOTS)
 _NEAR = slice(1 + N_SLOTS, 1 + 2 * N_SLOTS)
 _N_PROJECTIONS, _WIDTH = 8, 0.5
-_TIMES = np.array([2, 3, 5, 9])
 
 
 class Repetition(Spec, frozen=True):
@@ -74,18 +73,10 @@ class Repeats:
         return np.hstack([states[:, :1] + others[:, :1], merged(states[:, 1:], others[:, 1:])])
 
     def figures(self, states: States) -> NDArray[np.float64]:
-        """How often a digest comes on average, and the shares that come 2, 3, 5, 9 times; cells too: (n, 10)."""
-        return np.hstack([_figures(states[:, _EXACT]), _figures(states[:, _NEAR])])
+        """How often a digest comes on average and how unevenly, as logarithms; the same of cells: (n, 4)."""
+        return np.hstack([log_counts(states[:, _EXACT]), log_counts(states[:, _NEAR])])
 
 
 def digests(states: States) -> States:
     """The samples of digests alone, for comparing accounts: (n, 128)."""
     return states[:, _EXACT]
-
-
-def _figures(samples: States) -> NDArray[np.float64]:
-    times = counts(samples)
-    n_kept = (times > 0).sum(axis=1)
-    n_often = np.stack([(times >= least).sum(axis=1) for least in _TIMES], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.column_stack([np.log(times.sum(axis=1) / n_kept), np.sqrt(n_often / n_kept[:, np.newaxis])])
