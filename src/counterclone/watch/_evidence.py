@@ -33,15 +33,14 @@ def excess(scores: Scores, honest: Scores) -> float:
     tops = tops[tops <= (n + m) // 2]
     if not len(tops):
         return 1.0
-    p_values = stats.binom.sf(counts[tops - 1] - 1, tops, DRIFT * n / (DRIFT * n + m))
+    p_values = np.asarray(stats.binom.sf(counts[tops - 1] - 1, tops, DRIFT * n / (DRIFT * n + m)))
     return min(1.0, float(p_values.min()) * len(tops))
 
 
 def ranks(scores: Scores, honest: Scores) -> Scores:
     """The p-value of each account: how many honest ones score as high, (n,)."""
     beyond = len(honest) - np.searchsorted(np.sort(honest), scores, side="left")
-    p_values: Scores = (1.0 + beyond) / (1.0 + len(honest))
-    return p_values
+    return np.asarray((1.0 + beyond) / (1.0 + len(honest)))
 
 
 def discoveries(p_values: Scores, rate: float) -> NDArray[np.bool_]:

@@ -33,11 +33,11 @@ def groups(points: Points, honest: Points, most: int, seed: int) -> list[NDArray
     used = np.sort(np.argsort(-lengths, kind="stable")[:MOST_ACCOUNTS])
     places = (both[used] / np.maximum(lengths[used, np.newaxis], 1e-12)).astype(np.float32)
     is_suspect = used < len(points)
-    communities = _communities(_mutual(places), len(used), seed)
+    of_nodes = communities(*_mutual(places), len(used), seed)
     share = max(is_suspect.mean(), 1e-12)
     found = []
-    for number in range(int(communities.max(initial=-1)) + 1):
-        members = np.flatnonzero(communities == number)
+    for number in range(int(of_nodes.max(initial=-1)) + 1):
+        members = np.flatnonzero(of_nodes == number)
         n_suspects = int(is_suspect[members].sum())
         if n_suspects >= _FEWEST:
             p_value = float(stats.binom.sf(n_suspects - 1, len(members), share))
@@ -59,11 +59,17 @@ def _mutual(places: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.f
     return np.stack([ones, others], axis=1)[is_kept], cosines[is_kept]
 
 
-def _communities(pairs: tuple[NDArray[np.intp], NDArray[np.float64]], n: int, seed: int) -> NDArray[np.intp]:
-    """The number of each node's community, (n,) (Leiden: Traag, Waltman, van Eck 2019)."""
+def communities(edges: NDArray[np.intp], weights: NDArray[np.float64], n: int, seed: int) -> NDArray[np.intp]:
+    """The number of each node's community, (n,) (Leiden: Traag, Waltman, van Eck 2019).
+
+    Args:
+        edges: pairs of nodes, (edges, 2).
+        weights: of the edges, (edges,).
+        n: nodes.
+        seed: of the search.
+    """
     import igraph
 
-    edges, weights = pairs
     graph = igraph.Graph(n=n, edges=edges)
     igraph.set_random_number_generator(_Dice(seed))
     try:

@@ -64,7 +64,7 @@ def grow(space: Space, points: Points, honest: Points, members: NDArray[np.intp]
         centre, variances = _drawn(points, squared, weights)
         # an account is nearer to a mean that it is part of: without this, few accounts by chance are a cloud
         nearer = (total / (total - np.minimum(weights, total / 2.0)))**2
-        odds = _odds(space, centre, variances, points, squared, nearer)
+        odds = _odds(space, centre, variances, points, squared, nearer=nearer)
         honest_odds = _odds(space, centre, variances, honest, honest_squared)
         cloud = Cloud(space, centre, variances, odds)
         share = max(weights.mean(), 1.0 / len(points))
@@ -82,7 +82,7 @@ def grow(space: Space, points: Points, honest: Points, members: NDArray[np.intp]
     return cloud
 
 
-def _odds(space: Space, centre: Points, variances: Points, points: Points, squared: Points,
+def _odds(space: Space, centre: Points, variances: Points, points: Points, squared: Points, *,
           nearer: Points | float = 1.0) -> Points:
     inverse = 1.0 / variances
     # of (x - centre)**2 / variance only products with matrices are made: the rows are many

@@ -52,7 +52,7 @@ class _Test:
 
 
 def search(profiles: Points, is_first: NDArray[np.bool_], reference: Points, is_first_honest: NDArray[np.bool_],
-           fdr: float, seed: int) -> Found | None:
+           *, fdr: float, seed: int) -> Found | None:
     """Search accounts' profiles, (n, dimensions); None where there are too few.
 
     Args:
@@ -63,8 +63,8 @@ def search(profiles: Points, is_first: NDArray[np.bool_], reference: Points, is_
         fdr: of the members, the share that may be honest.
         seed: of the graph's search.
     """
-    halves = [_Half(np.flatnonzero(is_first == side), profiles[is_first == side], reference[is_first_honest == side])
-              for side in (True, False)]
+    halves = [_Half(np.flatnonzero(is_first == is_side), profiles[is_first == is_side],
+                    reference[is_first_honest == is_side]) for is_side in (True, False)]
     if min(len(part) for half in halves for part in (half.profiles, half.honest)) < FEWEST_ACCOUNTS:
         return None
     p_value, ranks = 1.0, np.ones(len(profiles))
