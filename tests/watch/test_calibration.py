@@ -8,7 +8,7 @@ from scipy import stats
 from tests.watch.toys import Shift, counts_of, traffic
 
 from counterclone.randomness import generator
-from counterclone.watch.calibration import CHECKPOINTS, Ranks, Scale, Scores, Stretches, shared
+from counterclone.watch.calibration import CHECKPOINTS, Ranks, Scale, Scores, Stretches, Tail
 
 FIRST = [5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000]
 
@@ -72,9 +72,21 @@ def test_a_p_value_counts_the_honest_accounts_that_went_as_far(honest: list[floa
     assert ranks.p_values(np.array([value, -np.inf])).tolist() == [expected, 1.0]
 
 
-def test_detectors_share_a_level_evenly() -> None:
-    assert shared(np.array([[0.01, 0.5], [0.2, 0.6]])).tolist() == [0.02, 1.0]
-    assert shared(np.ones((0, 3))).tolist() == [1.0, 1.0, 1.0]
+@given(st.lists(st.floats(-5, 5).map(lambda x: round(x, 1)), min_size=30, max_size=60))
+def test_a_tail_agrees_with_ranks_up_to_where_it_begins_and_rises_from_there(honest: list[float]) -> None:
+    tail, ranks = Tail.fit(np.array(honest)), Ranks.of(np.array(honest))
+    inside = np.array([value for value in honest if value <= tail.start])
+    np.testing.assert_allclose(np.exp(-tail.surprises(inside)), ranks.p_values(inside))
+    grid = np.linspace(-6, 12, 200)
+    assert (np.diff(tail.surprises(grid)) >= -1e-9).all()
+    assert tail.surprises(np.array([-np.inf, 100.0])).tolist()[0] == 0.0
+
+
+def test_a_tail_goes_on_as_honest_accounts_fall_off() -> None:
+    values = generator(3, "tail").exponential(0.7, 3000)
+    tail = Tail.fit(values)
+    assert tail.fall == pytest.approx(0.7, rel=0.2)
+    assert tail.surprises(np.array([7.0]))[0] == pytest.approx(10.0, rel=0.15)
 
 
 def test_ranks_of_whole_lives_keep_their_rate_for_accounts_that_differ() -> None:

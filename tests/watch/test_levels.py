@@ -30,13 +30,13 @@ def test_risk_goes_by_the_logarithm() -> None:
     assert risk_of(1e-9, 0.0) == 0.0
 
 
-@given(levels, st.integers(1, 12))
-def test_as_many_accounts_as_it_takes_and_no_fewer(level: float, n_detectors: int) -> None:
-    needed = accounts_needed(level, n_detectors)
+@given(levels)
+def test_as_many_accounts_as_it_takes_and_no_fewer(level: float) -> None:
+    needed = accounts_needed(level)
     assert needed is not None
-    assert n_detectors / (needed + 1) <= level * (1 + 1e-12)
-    assert n_detectors / needed > level * (1 - 1e-12)
+    assert 1.0 / (needed + 1) <= level * (1 + 1e-12)
+    assert 1.0 / needed > level * (1 - 1e-12)
 
 
 def test_no_number_of_accounts_reaches_a_level_of_zero() -> None:
-    assert accounts_needed(0.0, 3) is None
+    assert accounts_needed(0.0) is None

@@ -6,7 +6,7 @@ from tests.watch.toys import Shift, counts_of, traffic, unlabelled
 
 from counterclone.exchanges import join
 from counterclone.randomness import Prf, generator
-from counterclone.watch.reference import Reference, points_reached
+from counterclone.watch.reference import ALL, Reference, points_reached
 
 KEY = Prf.from_secret("test")
 
@@ -16,15 +16,32 @@ def reference_of(n: int = 600, seed: int = 0, **options: object) -> Reference:
     return Reference.fit(traffic(rng, counts_of(rng, n)), [Shift(), Shift(column=1)], KEY, **options)  # type: ignore[arg-type]
 
 
-def test_a_third_of_the_accounts_fits_and_the_others_calibrate() -> None:
+def test_a_third_of_the_accounts_fits_a_sixth_scales_and_half_calibrate() -> None:
     reference = reference_of()
-    assert reference.n_fit == pytest.approx(200, abs=40)
-    assert reference.n_fit + len(reference.counts) == 600
+    assert (reference.n_fit, len(reference.counts)) == (300, 300)
     assert reference.n_calibration == (reference.counts >= 5).sum()
     assert reference.problems == ()
     assert [gauge.kind for gauge in reference.gauges] == ["toys", "toys"]
     for gauge in reference.gauges:
         np.testing.assert_array_equal(gauge.states[:, 0], reference.counts)
+
+
+def test_of_few_accounts_most_fit() -> None:
+    reference = reference_of(90)
+    assert (reference.n_fit, len(reference.counts)) == (40, 50)
+    assert len(reference.gauges) == 2
+
+
+def test_an_account_is_as_rare_as_by_the_detector_that_finds_it_rarest() -> None:
+    reference = reference_of(4000)
+    ends = [gauge.ranks[ALL].values for gauge in reference.gauges]
+    one_far = np.array([[ends[0][-5], -np.inf], [-np.inf, ends[1][-5]], [ends[0][-5], ends[1][-5]]])
+    alone, other, both = reference.account_p_values(one_far)
+    assert both == min(alone, other)
+    # two detectors: an account that 5 of n go as far as by one of them is about as rare as 10 of n
+    assert 6 / (1 + reference.n_calibration) < alone < 20 / (1 + reference.n_calibration)
+    beyond = np.array([[ends[0][-1] + 9.0, -np.inf], [-np.inf, -np.inf]])
+    assert reference.account_p_values(beyond).tolist() == [1 / (1 + reference.n_calibration), 1.0]
 
 
 def test_it_depends_on_everything_that_it_is_made_from() -> None:

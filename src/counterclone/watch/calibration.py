@@ -1,8 +1,9 @@
-"""What an account's scores mean: scales fitted on some honest accounts, ranks among others.
+"""What an account's scores mean: scales and tails fitted on some honest accounts, ranks among others.
 
 An account is scored when it has sent 5, 10, 15, 20, 30 ... queries. A scale makes the scores at all of these
-comparable, so that an account has one number for its life up to now, the largest; it is ranked among those of
-honest accounts' whole lives. The rank is a valid p-value at any time, if an honest account is a draw from the
+comparable, so that an account has one number for its life up to now, the largest; a tail says how rare that is,
+which makes detectors comparable, and the account counts by the rarest of its numbers. It is ranked among honest
+accounts' whole lives. The rank is a valid p-value at any time, if an honest account is a draw from the
 same accounts as those that calibrate (Vovk, Gammerman, Shafer 2005, "conformal"): an account's own exchanges
 may depend on each other as they like.
 """
@@ -25,7 +26,9 @@ CHECKPOINTS = np.array([5, *(step * 10**power for power in range(6) for step in 
 """Numbers of queries at which accounts are scored; about seven each time that they become ten times as many."""
 FEWEST_ACCOUNTS = 30
 """Accounts that a scale is fitted on; of fewer, the scale is that of the checkpoint before."""
-_TAIL_ACCOUNTS = 10  # beyond the quantile that measures a scale's width
+_TAIL_ACCOUNTS = 10  # at least, beyond the quantile that measures a width
+_TAIL_SHARE = 0.05
+_SHORTEST_FALL = 0.1
 _NARROWEST = 0.01  # of a scale whose accounts all score alike
 
 
@@ -145,8 +148,37 @@ class Ranks:
         return np.asarray((1.0 + beyond) / (1.0 + len(self.values)), dtype=np.float64)
 
 
-def shared(p_values: Scores) -> Scores:
-    """The p-value of several detectors that share a level evenly, (detectors, n) to (n,)."""
-    if not len(p_values):
-        return np.ones(p_values.shape[1:])
-    return np.asarray(np.minimum(len(p_values) * p_values.min(axis=0), 1.0), dtype=np.float64)
+@dataclass(frozen=True)
+class Tail:
+    """How rare a detector's largest values are among honest accounts, so that detectors compare.
+
+    Beyond where one in twenty gets, the share is taken to fall exponentially: with the values' own ranks alone,
+    the accounts that are farthest out by one detector or another would all be alike.
+
+    Attributes:
+        values: of some honest accounts, from small to large, (n,).
+        start: from here on it falls exponentially.
+        fall: by how much a value grows where e times fewer accounts get so far.
+        surprise_at_start: there.
+    """
+
+    values: Scores
+    start: float
+    fall: float
+    surprise_at_start: float
+
+    @classmethod
+    def fit(cls, maxima: Scores) -> Tail:
+        """The tail of honest accounts' largest values, -inf in those that were never scored, (n,)."""
+        values = np.sort(maxima[np.isfinite(maxima)])
+        n_far = min(max(round(_TAIL_SHARE * len(values)), _TAIL_ACCOUNTS), len(values))
+        far = values[len(values) - n_far:]
+        fall = max(float((far - far[0]).mean()), _SHORTEST_FALL)
+        return cls(values, float(far[0]), fall, float(np.log((len(values) + 1) / (n_far + 1))))
+
+    def surprises(self, maxima: Scores) -> Scores:
+        """-ln of the share of honest accounts that get as far, 0 for -inf: (n,)."""
+        n = len(self.values)
+        beyond = n - np.searchsorted(self.values, maxima, side="left")
+        excess = np.maximum(maxima - self.start, 0.0) / self.fall
+        return np.where(excess > 0.0, self.surprise_at_start + excess, np.log((n + 1.0) / (beyond + 1.0)))

@@ -35,6 +35,6 @@ def risk_of(p_value: float, level: float) -> float:
     return min(math.log(p_value) / math.log(level), 1.0)
 
 
-def accounts_needed(level: float, n_detectors: int) -> int | None:
+def accounts_needed(level: float) -> int | None:
     """Honest accounts it takes, so that one unlike all of them raises an alarm; None: no number will do."""
-    return math.ceil(n_detectors / level) - 1 if level > 0.0 else None
+    return math.ceil(1.0 / level) - 1 if level > 0.0 else None

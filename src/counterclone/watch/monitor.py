@@ -14,9 +14,9 @@ from counterclone.errors import WatchError
 from counterclone.exchanges import NO_LABEL, Exchanges
 from counterclone.protocols import States
 from counterclone.watch.accounts import AccountTable, Rows
-from counterclone.watch.calibration import CHECKPOINTS, Scores, shared
+from counterclone.watch.calibration import CHECKPOINTS, Scores
 from counterclone.watch.levels import SECONDS_PER_DAY, account_level, accounts_needed, risk_of
-from counterclone.watch.reference import ALL, Reference, points_reached
+from counterclone.watch.reference import CALIBRATION_SHARE, Reference, points_reached
 from counterclone.watch.span import Span
 
 MAX_ACCOUNTS = 100_000
@@ -24,6 +24,8 @@ TTL_DAYS = 90.0
 _ROWS_AT_ONCE = 8192
 _SUSPICIOUS_RISK = 0.5
 """From here on an account's reasons are told, and a glance goes to whether everybody moved."""
+_SUSPICIOUS_P_VALUE = 0.1
+"""By a single detector, of an account whose risk is told."""
 _MOVED = 1.28
 """Nine of ten honest accounts score less."""
 _COHORT = 400
@@ -297,15 +299,12 @@ class Monitor:
                                         columns.course[rows])
 
     def _p_values(self, rows: Rows, maxima: Scores) -> Scores:
-        """The accounts' p-values, over all detectors: (rows,)."""
-        return shared(self._p_values_by_detector(rows, maxima).T)
-
-    def _p_values_by_detector(self, rows: Rows, maxima: Scores) -> Scores:
+        """The accounts' p-values: (rows,)."""
         kinds = self.table.columns.kinds[rows]
-        p_values = np.ones_like(maxima)
+        p_values = np.ones(len(rows))
         for number in np.unique(kinds).tolist():
             own = kinds == number
-            p_values[own] = self.reference.p_values(maxima[own], self.table.kinds[number])
+            p_values[own] = self.reference.account_p_values(maxima[own], self.table.kinds[number])
         return p_values
 
     def _is_everybody_moved(self) -> bool:
@@ -342,15 +341,13 @@ class Monitor:
 
     def _reasons(self, row: int) -> tuple[str, ...]:
         """The detectors by which an account is further out than most, the plainest first."""
-        maxima = self.table.columns.maxima[[row]]
-        p_values = self._p_values_by_detector(np.array([row]), maxima)[0]
         kind = self.table.kinds[int(self.table.columns.kinds[row])]
-        kind = kind if kind in self.reference.kinds else ALL
+        p_values = self.reference.p_values(self.table.columns.maxima[[row]], kind)[0]
         told = []
         for i in np.argsort(p_values, kind="stable").tolist():
             gauge = self.reference.gauges[i]
-            n = len(gauge.ranks[kind])
-            if p_values[i] * len(self.reference.gauges) <= _SUSPICIOUS_RISK:
+            n = len(gauge.ranks[self.reference.ranked_as(kind)])
+            if p_values[i] <= _SUSPICIOUS_P_VALUE:
                 beyond = round(p_values[i] * (n + 1)) - 1
                 told.append(f"its queries {gauge.words} ({gauge.kind}: {beyond} of {n} honest accounts go as far)")
         return tuple(told)
@@ -372,10 +369,10 @@ class Monitor:
             return ["no detector has a reference: accounts are counted and no alarm is raised"]
         if level <= 0.0:
             return ["the traffic spans no time, so no false alarm is due: scores are shown and no alarm is raised"]
-        needed = accounts_needed(level, len(self.reference.gauges)) or 0
+        needed = accounts_needed(level) or 0
         if n >= needed:
             return []
-        total = round(needed * (self.reference.n_fit + len(self.reference.counts)) / max(n, 1))
+        total = round(needed / CALIBRATION_SHARE)
         return [f"alarms at {self._rate:g} false ones a year need {needed:,} honest accounts to calibrate with (a "
                 f"reference of some {total:,}); this one has {n:,}: scores are shown and no alarm is raised"]
 

@@ -1,10 +1,10 @@
-"""Honest accounts: some fit the detectors, the others calibrate them."""
+"""Honest accounts: some fit the detectors, some their scales, and the others calibrate."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import cast
 
 import msgspec
@@ -16,10 +16,12 @@ from counterclone.errors import WatchError
 from counterclone.exchanges import NO_LABEL, Exchanges
 from counterclone.protocols import Detector, States, Tracker
 from counterclone.randomness import Prf
-from counterclone.watch.calibration import CHECKPOINTS, FEWEST_ACCOUNTS, Ranks, Scale, Scores, Stretches, shared
+from counterclone.watch.calibration import CHECKPOINTS, FEWEST_ACCOUNTS, Ranks, Scale, Scores, Stretches, Tail
 
-FIT_SHARE = 1 / 3
-"""Of the honest accounts; the others calibrate, and their number bounds how small a p-value can be."""
+CALIBRATION_SHARE = 1 / 2
+"""Of the honest accounts; their number bounds how small a p-value can be."""
+_FIT_SHARE = 1 / 3
+_FEWEST_TO_FIT = 40
 _DIGEST_BYTES = 16
 
 _HAS: Mapping[str, Callable[[Exchanges], bool]] = {
@@ -37,15 +39,17 @@ class Gauge:
         kind: the detector's.
         words: what a high score says of an account.
         tracker: fitted on some of them.
-        scale: of its scores, by the same.
-        ranks: the largest values of the others' whole lives, by kind of account.
-        states: the others' summaries in the end, (accounts, width).
+        scale: of its scores, by some others.
+        tail: of the largest values in lives, by the same.
+        ranks: of the largest values in the calibrating accounts' whole lives, by kind of account.
+        states: the calibrating accounts' summaries in the end, (accounts, width).
     """
 
     kind: str
     words: str
     tracker: Tracker
     scale: Scale
+    tail: Tail
     ranks: Mapping[str, Ranks]
     states: States
 
@@ -59,10 +63,11 @@ class Reference:
         counts: exchanges of the accounts that calibrate, (accounts,).
         labels: that the target gave, sorted.
         kinds: of accounts that calibrate, sorted; an account of another kind is ranked among all of them.
-        n_fit: accounts that the detectors were fitted on.
+        n_fit: accounts that the detectors and their scales were fitted on.
         name: what it is a reference for, for example a release of the model.
         digest: of everything that it was made from.
         problems: detectors that couldn't be set, in words.
+        ranks: of the rarest of the detectors' values in the calibrating accounts' whole lives, by kind of account.
     """
 
     gauges: tuple[Gauge, ...]
@@ -73,11 +78,12 @@ class Reference:
     name: str
     digest: str
     problems: tuple[str, ...]
+    ranks: Mapping[str, Ranks] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, exchanges: Exchanges, detectors: Sequence[Detector], key: Prf, *,
             names: Sequence[str] | None = None, kinds: Sequence[str] | None = None, name: str = "") -> Reference:
-        """Fit detectors on a third of the accounts, by a keyed hash of their names, calibrate them on the others.
+        """Fit detectors on a third of the accounts, by a keyed hash, their scales on a sixth; half calibrate.
 
         A detector that this traffic can't set is left out and named in `problems`.
 
@@ -92,20 +98,25 @@ class Reference:
         n_accounts = exchanges.n_accounts
         names = list(map(str, range(n_accounts))) if names is None else names
         kinds = [""] * n_accounts if kinds is None else kinds
-        calibrating, fitting = _parts(names[:n_accounts], key)
-        fit_on, calibrate_on = exchanges.of(fitting), exchanges.of(calibrating)
+        fitting, scaling, calibrating = _parts(names[:n_accounts], key)
         own_kinds = np.array([kinds[i] for i in calibrating.tolist()], dtype=np.str_)
-        gauges, problems = [], []
-        fit_courses, own_courses = Stretches(fit_on, len(fitting)), Stretches(calibrate_on, len(calibrating))
+        traffic = _Parts(exchanges.of(fitting), len(fitting), Stretches(exchanges.of(scaling), len(scaling)),
+                         Stretches(exchanges.of(calibrating), len(calibrating)))
+        gauges, maxima, problems = [], [], []
         for detector in detectors:
             try:
-                gauges.append(_gauge(detector, fit_on, fit_courses, own_courses, own_kinds))
+                gauge, own_maxima = _gauge(detector, traffic, own_kinds)
             except WatchError as error:
                 problems.append(str(error))
+            else:
+                gauges.append(gauge)
+                maxima.append(own_maxima)
+        rarest = _rarest(gauges, np.stack(maxima, axis=1)) if gauges else np.full(len(calibrating), -np.inf)
         labels = np.unique(exchanges.labels[exchanges.labels != NO_LABEL])
-        return cls(gauges=tuple(gauges), counts=own_courses.counts, labels=labels,
-                   kinds=tuple(np.unique(own_kinds).tolist()), n_fit=len(fitting), name=name,
-                   digest=_digest(exchanges, detectors, names, kinds, key), problems=tuple(problems))
+        return cls(gauges=tuple(gauges), counts=traffic.calibrating.counts, labels=labels,
+                   kinds=tuple(np.unique(own_kinds).tolist()), n_fit=n_accounts - len(calibrating), name=name,
+                   digest=_digest(exchanges, detectors, names, kinds, key), problems=tuple(problems),
+                   ranks=_by_kind(rarest, own_kinds))
 
     @property
     def trackers(self) -> list[Tracker]:
@@ -114,9 +125,8 @@ class Reference:
 
     @property
     def n_calibration(self) -> int:
-        """Ordinary accounts that calibrate the detector that has the fewest, 0 without detectors."""
-        kind = "" if "" in self.kinds else ALL
-        return min((len(gauge.ranks[kind]) for gauge in self.gauges), default=0)
+        """Ordinary accounts with enough exchanges to be scored that calibrate, 0 without detectors."""
+        return len(self.ranks["" if "" in self.kinds else ALL]) if self.gauges else 0
 
     @property
     def profiles(self) -> NDArray[np.float64]:
@@ -140,10 +150,26 @@ class Reference:
         return np.stack(values, axis=1) if values else np.empty((len(points), 0))
 
     def p_values(self, maxima: Scores, kind: str = "") -> Scores:
-        """How many of the honest accounts of a kind went as far in their lives, by detector: (n, detectors)."""
-        kind = kind if kind in self.kinds else ALL
+        """How many honest accounts of a kind go as far as these, by each detector: (n, detectors).
+
+        Args:
+            maxima: the largest values of the accounts' lives, -inf where there is none, (n, detectors).
+            kind: of the accounts.
+        """
+        kind = self.ranked_as(kind)
         columns = [gauge.ranks[kind].p_values(maxima[:, i]) for i, gauge in enumerate(self.gauges)]
         return np.stack(columns, axis=1) if columns else np.empty((len(maxima), 0))
+
+    def account_p_values(self, maxima: Scores, kind: str = "") -> Scores:
+        """How many honest accounts of a kind go as far as these by any detector, each as far as is as rare: (n,).
+
+        Args:
+            maxima: as for `p_values`.
+            kind: of the accounts.
+        """
+        if not self.gauges:
+            return np.ones(len(maxima))
+        return self.ranks[self.ranked_as(kind)].p_values(_rarest(self.gauges, maxima))
 
     def p_value_of_union(self, states: Sequence[States], n_exchanges: int) -> float:
         """The p-value of accounts taken as one.
@@ -153,8 +179,11 @@ class Reference:
             n_exchanges: theirs together.
         """
         values = self.values(states, points_reached(np.array([n_exchanges])))
-        p_values = self.p_values(np.where(np.isnan(values), -np.inf, values))
-        return float(shared(p_values.T)[0])
+        return float(self.account_p_values(np.where(np.isnan(values), -np.inf, values))[0])
+
+    def ranked_as(self, kind: str) -> str:
+        """The kind that accounts of a kind are ranked among: their own, or all."""
+        return kind if kind in self.kinds else ALL
 
 
 ALL = "\0all"
@@ -166,35 +195,61 @@ def points_reached(counts: NDArray[np.int64]) -> NDArray[np.intp]:
     return np.maximum(np.searchsorted(CHECKPOINTS, counts, side="right") - 1, 0)
 
 
-def _parts(names: Sequence[str], key: Prf) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Numbers of the accounts that calibrate and of those that fit."""
+@dataclass(frozen=True)
+class _Parts:
+    """A reference's traffic by what its accounts do."""
+
+    fitting: Exchanges
+    n_fitting: int
+    scaling: Stretches
+    calibrating: Stretches
+
+
+def _parts(names: Sequence[str], key: Prf) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Numbers of the accounts that fit, that scale and that calibrate; where there are few, fitting ones scale."""
     prf = key.subkey("watch reference")
-    hashes = prf.numbers([name.encode("utf-8", "surrogatepass") for name in names])
-    fits = hashes < np.uint64(FIT_SHARE * 2**64)
-    return np.flatnonzero(~fits), np.flatnonzero(fits)
+    order = np.argsort(prf.numbers([name.encode("utf-8", "surrogatepass") for name in names]), kind="stable")
+    n_fitting = min(max(round(_FIT_SHARE * len(names)), _FEWEST_TO_FIT), len(names))
+    n_scaling = round((1.0 - CALIBRATION_SHARE - _FIT_SHARE) * len(names))
+    if n_scaling < _FEWEST_TO_FIT:
+        return np.sort(order[:n_fitting]), np.sort(order[:n_fitting]), np.sort(order[n_fitting:])
+    fitting, scaling, calibrating = np.split(order, [n_fitting, n_fitting + n_scaling])
+    return np.sort(fitting), np.sort(scaling), np.sort(calibrating)
 
 
-def _gauge(detector: Detector, fit_on: Exchanges, fitting: Stretches, calibrating: Stretches,
-           kinds: NDArray[np.str_]) -> Gauge:
+def _gauge(detector: Detector, traffic: _Parts, kinds: NDArray[np.str_]) -> tuple[Gauge, Scores]:
+    """A detector that honest accounts set, and the largest values of those that calibrate, (accounts,)."""
     kind = plugins.kind_of(cast(plugins.Spec, detector))
-    if len(fitting.counts) < FEWEST_ACCOUNTS:
-        raise WatchError(f"detector '{kind}': {len(fitting.counts)} honest accounts are too few to set it, it takes "
-                         f"{FEWEST_ACCOUNTS}, which are a third of the reference: it isn't used")
+    if traffic.n_fitting < FEWEST_ACCOUNTS:
+        raise WatchError(f"detector '{kind}': {traffic.n_fitting} honest accounts are too few to set it, it takes "
+                         f"{FEWEST_ACCOUNTS}: it isn't used")
     for need in sorted(detector.needs):
-        if not _HAS[need](fit_on):
+        if not _HAS[need](traffic.fitting):
             raise WatchError(f"detector '{kind}' needs {need} and the honest exchanges have none: it isn't used")
     try:
-        tracker = detector.start(fit_on)
+        tracker = detector.start(traffic.fitting)
     except WatchError as error:
         raise WatchError(f"detector '{kind}': {error}: it isn't used") from error
-    scale = Scale.fit(fitting.course(tracker).scores)
+    scores = traffic.scaling.course(tracker).scores
+    scale = Scale.fit(scores)
     if scale is None:
-        raise WatchError(f"detector '{kind}': fewer than {FEWEST_ACCOUNTS} of the {len(fitting.counts)} honest "
-                         "accounts that set it have enough exchanges to score: it isn't used")
-    course = calibrating.course(tracker)
+        raise WatchError(f"detector '{kind}': fewer than {FEWEST_ACCOUNTS} of {len(traffic.scaling.counts)} honest "
+                         "accounts have enough exchanges to scale its scores: it isn't used")
+    course = traffic.calibrating.course(tracker)
     maxima = scale.maxima(course.scores)
-    ranks = {own: Ranks.of(maxima[kinds == own]) for own in np.unique(kinds).tolist()}
-    return Gauge(kind, detector.words, tracker, scale, {**ranks, ALL: Ranks.of(maxima)}, course.states)
+    tail = Tail.fit(scale.maxima(scores))
+    return Gauge(kind, detector.words, tracker, scale, tail, _by_kind(maxima, kinds), course.states), maxima
+
+
+def _by_kind(maxima: Scores, kinds: NDArray[np.str_]) -> dict[str, Ranks]:
+    own = {kind: Ranks.of(maxima[kinds == kind]) for kind in np.unique(kinds).tolist()}
+    return {**own, ALL: Ranks.of(maxima)}
+
+
+def _rarest(gauges: Sequence[Gauge], maxima: Scores) -> Scores:
+    """The largest surprise by any detector, -inf for accounts that none has scored: (n,)."""
+    surprises = np.stack([gauge.tail.surprises(maxima[:, i]) for i, gauge in enumerate(gauges)], axis=1)
+    return np.where(np.isfinite(maxima).any(axis=1), surprises.max(axis=1), -np.inf)
 
 
 def _digest(exchanges: Exchanges, detectors: Sequence[Detector], names: Sequence[str], kinds: Sequence[str],
@@ -202,6 +257,6 @@ def _digest(exchanges: Exchanges, detectors: Sequence[Detector], names: Sequence
     hashed = hashlib.blake2b(key.digest(b"watch reference", _DIGEST_BYTES), digest_size=_DIGEST_BYTES)
     specs = [(plugins.kind_of(cast(plugins.Spec, spec)), msgspec.to_builtins(spec)) for spec in detectors]
     hashed.update(repr((list(names), list(kinds), specs)).encode("utf-8", "surrogatepass"))
-    for field in fields(Exchanges):
-        hashed.update(np.ascontiguousarray(getattr(exchanges, field.name)).data)
+    for column in fields(Exchanges):
+        hashed.update(np.ascontiguousarray(getattr(exchanges, column.name)).data)
     return hashed.hexdigest()
