@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from counterclone.answers import FLOAT_BITS, SUM_TOLERANCE, Rows, full_bits, margins, sum_error, top_labels
+from counterclone.answers import FLOAT_BITS, SUM_TOLERANCE, Rows, full_bits, margins
 from counterclone.encoders import VECTOR_SIZE, encode_features, encode_texts
 from counterclone.errors import SourceError
 from counterclone.exchanges import NO_LABEL, Exchanges
-from counterclone.journal import JournalFolder, Line, LineAnswer, Lines, vectors
+from counterclone.journal import JournalFolder, Line, Lines, vectors
 from counterclone.journal.following import Follower
 from counterclone.journal.lines import Label, Meta
 from counterclone.queries import canonical_features, canonical_value
@@ -230,13 +230,12 @@ class _Encoder:
             meta[number].update(line.meta)
         counts = [line.n_rows for line in lines]
         encoded, digests = self._queries(lines)
-        labels, gaps, bits = zip(*(_read(line.answer, line.n_rows) for line in lines), strict=True)
+        labels, gaps, bits = _answers(lines, counts)
         exchanges = Exchanges(
             accounts=np.repeat(np.array(of_line, dtype=np.intp), counts),
             times=np.repeat(np.array([line.time for line in lines]), counts),
-            vectors=encoded, labels=np.concatenate(labels), margins=np.concatenate(gaps), digests=digests,
-            gaps=np.full(sum(counts), math.nan, dtype=np.float32),
-            bits=np.repeat(np.array(bits, dtype=np.float32), counts))
+            vectors=encoded, labels=labels, margins=gaps, digests=digests,
+            gaps=np.full(len(digests), math.nan, dtype=np.float32), bits=bits)
         kinds = [str(known.get("account_class", "")) for known in meta]
         return Traffic(list(numbers), exchanges, kinds, meta)
 
@@ -293,41 +292,48 @@ def _text(line: Line) -> str:
     return text_of((said or messages[-1:])[0].get("content"))
 
 
-_Answer = tuple[NDArray[np.int32], NDArray[np.float32], float]
-
-
-def _read(answer: LineAnswer | None, n_rows: int) -> _Answer:
-    """Labels and margins of an answer's rows, -1 and NaN where there are none, and bits for each row."""
+def _answers(lines: Sequence[Line], counts: Sequence[int],
+             ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Labels and margins of the rows of lines, -1 and NaN where there are none, and their bits, (rows,) each."""
+    n_rows = sum(counts)
     labels = np.full(n_rows, NO_LABEL, dtype=np.int32)
     gaps = np.full(n_rows, math.nan, dtype=np.float32)
-    if answer is None:
-        return labels, gaps, 0.0
-    if answer.scores is not None:
-        rows = _probabilities(answer.scores)
-        if rows is not None:
-            labels, gaps = top_labels(rows).astype(np.int32), margins(rows).astype(np.float32)
-        return labels, gaps, full_bits(max(answer.scores.shape[1], 2))
-    if answer.labels is not None:
-        named = [_number(label) for label in answer.labels]
-        return np.array(named, dtype=np.int32), gaps, 8.0 * max(len(str(label)) for label in answer.labels)
-    if answer.vectors is not None:
-        return labels, gaps, float(FLOAT_BITS * answer.vectors.shape[1])
-    return labels, gaps, 8.0 * len((answer.text or "").encode("utf-8", "surrogatepass"))
+    bits = np.zeros(n_rows, dtype=np.float32)
+    by_width: dict[int, list[tuple[slice, Rows]]] = {}
+    start = 0
+    for line, count in zip(lines, counts, strict=True):
+        place, answer = slice(start, start + count), line.answer
+        start += count
+        if answer is None:
+            continue
+        if answer.scores is not None:
+            by_width.setdefault(answer.scores.shape[1], []).append((place, answer.scores))
+        elif answer.labels is not None:
+            labels[place] = [_number(label) for label in answer.labels]
+            bits[place] = [8.0 * len(str(label)) for label in answer.labels]
+        elif answer.vectors is not None:
+            bits[place] = FLOAT_BITS * answer.vectors.shape[1]
+        else:
+            bits[place] = 8.0 * len((answer.text or "").encode("utf-8", "surrogatepass"))
+    for width, members in by_width.items():
+        places = np.concatenate([np.arange(place.start, place.stop) for place, _ in members])
+        bits[places] = full_bits(max(width, 2))
+        rows = np.concatenate([scores for _, scores in members])
+        if width == 1:  # the second class's probability, where it can be one
+            is_share = (rows[:, 0] >= 0.0) & (rows[:, 0] <= 1.0)
+            places, rows = places[is_share], np.hstack([1.0 - rows, rows])[is_share]
+        shares = _probabilities(rows)
+        labels[places], gaps[places] = shares.argmax(axis=1), margins(shares)
+    return labels, gaps, bits
 
 
-def _probabilities(scores: Rows) -> Rows | None:
-    """Scores as probabilities: those of one column are the second class's; others than such are logits."""
-    if scores.shape[1] == 1:
-        if scores.min() < 0.0 or scores.max() > 1.0:
-            return None
-        return np.hstack([1.0 - scores, scores])
-    if sum_error(scores) <= SUM_TOLERANCE:
-        return scores
-    if scores.min() >= 0.0 and scores.max() <= 1.0 and scores.sum(axis=1).min() > 0.0:
-        scaled: Rows = scores / scores.sum(axis=1, keepdims=True)  # rounded, or cut off after the largest
-        return scaled
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares: Rows = odds / odds.sum(axis=1, keepdims=True)
+def _probabilities(scores: Rows) -> Rows:
+    """Scores as probabilities, row by row: what can't be such, rounded or cut off, is logits."""
+    sums = scores.sum(axis=1)
+    is_share = (scores.min(axis=1) >= 0.0) & (scores.max(axis=1) <= 1.0 + SUM_TOLERANCE) & (sums > 0.0)
+    odds = np.exp(scores[~is_share] - scores[~is_share].max(axis=1, keepdims=True))
+    shares = scores / np.where(is_share, sums, 1.0)[:, np.newaxis]
+    shares[~is_share] = odds / odds.sum(axis=1, keepdims=True)
     return shares
 
 
