@@ -14,7 +14,7 @@ from counterclone.watch.cases import Evidence
 from counterclone.watch.honest import Honest
 from counterclone.watch.levels import DAYS_PER_YEAR, SECONDS_PER_DAY, accounts_needed
 from counterclone.watch.monitor import AccountStanding, Monitor
-from counterclone.watch.reference import FIT_SHARE, Reference
+from counterclone.watch.reference import CALIBRATION_SHARE, Reference
 from counterclone.watch.result import Account, Campaign, Watched
 from counterclone.watch.sources import Traffic
 
@@ -147,8 +147,8 @@ class Engine:
         return [*found, *self._problems]
 
     def _needed(self) -> str:
-        needed = accounts_needed(self.monitor.level, len(DEFAULT_DETECTORS))
-        more = "" if needed is None else f"; {round(needed / (1.0 - FIT_SHARE)):,} would do"
+        needed = accounts_needed(self.monitor.level)
+        more = "" if needed is None else f"; {round(needed / CALIBRATION_SHARE):,} would do"
         return (f"alarms at {self._rate:g} false ones a year need honest accounts to compare with, and there are "
                 f"{self._n_honest:,}{more}: name some with --benign or [watch] benign")
 

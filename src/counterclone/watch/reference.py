@@ -79,6 +79,7 @@ class Reference:
     digest: str
     problems: tuple[str, ...]
     ranks: Mapping[str, Ranks] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, exchanges: Exchanges, detectors: Sequence[Detector], key: Prf, *,
@@ -116,7 +117,7 @@ class Reference:
         return cls(gauges=tuple(gauges), counts=traffic.calibrating.counts, labels=labels,
                    kinds=tuple(np.unique(own_kinds).tolist()), n_fit=n_accounts - len(calibrating), name=name,
                    digest=_digest(exchanges, detectors, names, kinds, key), problems=tuple(problems),
-                   ranks=_by_kind(rarest, own_kinds))
+                   ranks=_by_kind(rarest, own_kinds), names=tuple(names[i] for i in calibrating.tolist()))
 
     @property
     def trackers(self) -> list[Tracker]:
