@@ -23,7 +23,8 @@ from counterclone.policies.truncation import Truncation
 from counterclone.queries import Query
 from counterclone.randomness import Prf, generator
 from counterclone.releases import released
-from counterclone.watch.cases import CaseFile, Evidence
+from counterclone.watch.cases import CaseFile, Decision, Evidence
+from counterclone.watch.notices import Notifier
 
 ANN = "0123456789abcdef"
 BASE = """
@@ -147,24 +148,6 @@ def test_a_limit_must_be_split_between_the_workers() -> None:
 
 # Who decides
 
-class Knowing:
-    """A watcher that knows its risks."""
-
-    problems = ("a trouble",)
-
-    def __init__(self, **risks: float) -> None:
-        self.risks = risks
-
-    def feed(self, names: object, exchanges: object, kinds: object = None) -> None:
-        raise AssertionError("nothing is journalled")
-
-    def risk(self, account: str) -> float:
-        return self.risks.get(account, 0.0)
-
-    def take_alarms(self) -> tuple[()]:
-        return ()
-
-
 @pytest.fixture(name="cases")
 def fixture_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CaseFile:
     monkeypatch.setenv("COUNTERCLONE_SECRET", "a secret of the tests")
@@ -172,29 +155,24 @@ def fixture_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CaseFile:
     return CaseFile(tmp_path / "cases.jsonl")
 
 
-def options(cases: CaseFile, text: str, watcher: Knowing | None = None) -> Options:
-    watching = Watching(cases, Metrics(), watcher=watcher)
-    return compose.options(parse(f"journal.path = ''\n{text}"), cases_folder(cases), CollectorRegistry(),
-                           watching=watching)
-
-
-def cases_folder(cases: CaseFile) -> Path:
-    return cases._path.parent
+def options(cases: CaseFile, text: str, folder: Path) -> Options:
+    watching = Watching(cases, Metrics(), Notifier([]), folder / "state.npz")
+    return compose.options(parse(text), folder, CollectorRegistry(), watching=watching)
 
 
 @pytest.mark.parametrize(("decision", "level"), [("allow", 0), ("review", 0), ("throttle", 3), ("block", 6)])
-def test_a_decision_is_a_tier(cases: CaseFile, decision: str, level: int) -> None:
-    tiers = options(cases, BASE + TIERS, Knowing(**{ANN: 1.0})).tiers
+def test_a_decision_is_a_tier(cases: CaseFile, tmp_path: Path, decision: Decision, level: int) -> None:
+    tiers = options(cases, f"journal.path = ''\n{BASE}{TIERS}", tmp_path).tiers
     assert tiers is not None
     assert tiers.level(ANN) == 0  # as yet
     cases.open([ANN], Evidence(kind="alarm"))
-    cases.decide(ANN, decision, by="jo")  # type: ignore[arg-type]
+    cases.decide(ANN, decision, by="jo")
     assert tiers.level(ANN) == level
     assert tiers.level("somebody else") == 0
 
 
-def test_who_can_be_blocked_without_any_tier(cases: CaseFile) -> None:
-    built = options(cases, BASE)
+def test_accounts_can_be_blocked_without_any_tier(cases: CaseFile, tmp_path: Path) -> None:
+    built = options(cases, f"journal.path = ''\n{BASE}", tmp_path)
     cases.open([ANN], Evidence(kind="alarm"))
     cases.decide(ANN, "block", by="jo")
     assert built.tiers is not None
@@ -208,11 +186,10 @@ def test_who_can_be_blocked_without_any_tier(cases: CaseFile) -> None:
     ("guard.alert_usd_per_day = 5", "alert_usd_per_day is off"),
     ("guard.alert_usd_per_day = 5\njournal.path = 'j'", "alert_usd_per_day is off"),
 ], ids=["no watcher", "no journal", "no price"])
-def test_what_does_nothing_is_warned_of(cases: CaseFile, caplog: pytest.LogCaptureFixture, text: str,
-                                        warning: str) -> None:
-    watching = Watching(cases, Metrics(), watcher=None)
+def test_what_does_nothing_is_warned_of(cases: CaseFile, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+                                        text: str, warning: str) -> None:
     with caplog.at_level(logging.WARNING):
-        built = compose.options(parse(text), cases_folder(cases), CollectorRegistry(), watching=watching)
+        built = options(cases, text, tmp_path)
     if built.journal is not None:
         built.journal.close()
     assert [warning in message for message in caplog.messages] == [True]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from counterclone.guard import asgi
 from counterclone.guard.identity import account_id
 from counterclone.randomness import Prf
 from counterclone.watch.cases import CASES_FILE, CaseFile, Decision, Evidence
+from counterclone.watch.sources import Traffic
 
 if TYPE_CHECKING:
     from tests.guard.conftest import Build, Guarded, Model
@@ -65,7 +67,7 @@ def decide(guard: Guarded, decision: Decision, key: str = "ann") -> None:
 
 
 class Knowing:
-    """A watcher that is told the risks."""
+    """What watches, and is told the risks."""
 
     problems: tuple[str, ...] = ()
 
@@ -73,14 +75,23 @@ class Knowing:
         self.risks: dict[str, float] = {}
         self.fed: list[str] = []
 
-    def feed(self, names: list[str], exchanges: Any, kinds: Any = None) -> None:
-        self.fed += names
+    @property
+    def monitor(self) -> Knowing:
+        return self
 
-    def risk(self, name: str) -> float:
-        return self.risks.get(name, 0.0)
+    def take(self, traffic: Traffic) -> None:
+        self.fed += traffic.names
 
-    def take_alarms(self) -> tuple[()]:
-        return ()
+    def risk(self, account: str) -> float:
+        return self.risks.get(account, 0.0)
+
+    def search(self) -> None:
+        pass
+
+    def save(self, path: Path) -> None:
+        pass
+
+    load = save
 
 
 @pytest.fixture(name="knowing")
@@ -89,8 +100,9 @@ def fixture_knowing(monkeypatch: pytest.MonkeyPatch) -> Knowing:
     knowing = Knowing()
     build = Watching.__init__
 
-    def init(self: Watching, *arguments: Any, **options: Any) -> None:
-        build(self, *arguments, **{**options, "watcher": knowing})
+    def init(self: Watching, *arguments: Any) -> None:
+        build(self, *arguments)
+        self.resume(knowing)
 
     monkeypatch.setattr(Watching, "__init__", init)
     return knowing
@@ -224,7 +236,7 @@ def test_a_watch_that_fails_stops_nothing_and_is_a_trouble(
     def fail(*_: object) -> None:
         raise ValueError("no detector")
 
-    monkeypatch.setattr(knowing, "feed", fail)
+    monkeypatch.setattr(knowing, "take", fail)
     guard = guarded(answering(ANSWER))
     assert guard.ask(ONE).status == 200
     guard.guard.close()

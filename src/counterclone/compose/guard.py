@@ -56,7 +56,7 @@ class Guard:
         self._copies = audited.load(path.parent)
         self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
         try:
-            self._watching = watching(self.config, path.parent, registry)
+            self._watching = watching(self.config, path.parent, registry, worker=self._slot.number)
             self._options = options(self.config, path.parent, registry, worker=self._slot.number,
                                     watching=self._watching)
         except ConfigError:
@@ -124,6 +124,7 @@ class Guard:
     def _end(self) -> None:
         if self._options.journal is not None:
             self._options.journal.close()
+        self._watching.close()
         self._history.end(time.time())
 
 
@@ -144,14 +145,14 @@ def _signature(path: Path) -> tuple[int, ...]:
 def _with_lasting(new: Config, old: Config) -> Config:
     """The new settings with those of the old that last until the process ends."""
     lasting = replace(
-        new, journal=old.journal,
+        new, journal=old.journal, watch=old.watch,
         target=replace(new.target, kind=old.target.kind, url=old.target.url,
                        connect_seconds=old.target.connect_seconds, answer_seconds=old.target.answer_seconds),
         guard=replace(new.guard, listen=old.guard.listen, admin=old.guard.admin, workers=old.guard.workers,
                       request_seconds=old.guard.request_seconds),
         accounts=replace(new.accounts, secret_env=old.accounts.secret_env))
     if lasting != new:
-        logger.warning("some of the settings that changed take effect at the next start: [journal], [target] "
-                       "kind, url and *_seconds, [guard] listen, admin, workers and request_seconds, [accounts] "
-                       "secret_env")
+        logger.warning("some of the settings that changed take effect at the next start: [journal], [watch], "
+                       "[target] kind, url and *_seconds, [guard] listen, admin, workers and request_seconds, "
+                       "[accounts] secret_env")
     return lasting

@@ -113,7 +113,7 @@ def _idle(config: Config, everybody: Terms, watching: Watching | None) -> Iterat
     if guard.limit_copy_share_per_day and all(limit.name != COPY_SHARE for limit in everybody.limits):
         yield (f"[guard] {COPY_SHARE} is off: no audit of these policies and rules has run; run "
                "`counterclone audit`")
-    if guard.tier and not (watching and watching.is_watching and config.journal.path):
+    if guard.tier and not (watching and watching.engine and config.journal.path):
         yield ("[[guard.tier]]: nothing tells the risk of accounts, so only decisions on cases put them into a "
                "tier; set [watch] benign and [journal] path")
     if guard.alert_usd_per_day and not (any(price(config.target)) and config.journal.path):
