@@ -6,9 +6,10 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 
-from counterclone.answers import Rows
+from counterclone.answers import Rows, top_labels
 from counterclone.attacks._lessons import Asks, Lessons
 from counterclone.attacks._students import Lesson
 from counterclone.errors import BudgetExhausted
@@ -21,6 +22,11 @@ FOLDS = 3
 FEW = 12
 """Answers that are too few to hold some out."""
 MOST_JUDGED = 1500
+HASHES = 2**18
+"""Features of each kind that are told apart."""
+MOST_STEPS, ENOUGH = 100, 1e-3
+"""Of the conjugate gradients, and the share of what was to be explained that may be left."""
+LEAST = 1e-30
 SURENESS = 4.0
 """What a label counts as in log-odds, since scores of labels are between 0 and 1."""
 
@@ -52,25 +58,31 @@ class TextTransfer:
             yield from self._lessons.ask([self._spliced() for _ in range(self._lessons.left)])
 
     def _spliced(self) -> str:
-        """The beginning of one text and the end of another."""
+        """The beginning of one text and the end of another, as long as the first: length tells as well."""
         one, other = (self._pool[place].split() for place in self._rng.integers(0, len(self._pool), 2))
-        cut, start = self._rng.integers(0, len(one) + 1), self._rng.integers(0, len(other) + 1)
-        return " ".join(one[:cut] + other[start:]) or " ".join(one + other)
+        cut = self._rng.integers(0, len(one) + 1)
+        return " ".join(one[:cut] + other[cut - len(one):][:len(one) - cut]) or " ".join(one + other)
 
 
 class TextStudent:
     """A linear model of hashed words and runs of characters.
 
     Args:
-        model: scikit-learn's ridge, of centred log-probabilities.
+        weights: of each, (features, classes).
+        mean: what is answered to a text without any, in log-odds, (classes,).
     """
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, weights: NDArray[np.float32], mean: NDArray[np.float32]) -> None:
+        self._weights = weights
+        self._mean = mean
 
     def answer(self, inputs: Inputs) -> Rows:
         """Probabilities: (queries, classes)."""
-        rows: Rows = softmax(np.asarray(self._model.predict(counted(inputs))), axis=1)
+        return self.told(counted(inputs))
+
+    def told(self, counts: Any) -> Rows:
+        """As `answer`, of texts that are counted."""
+        rows: Rows = softmax((counts @ self._weights + self._mean).astype(np.float64), axis=1)
         return rows
 
 
@@ -79,9 +91,9 @@ def taught_texts(lessons: Lessons, rng: Generator) -> TextStudent | None:
     lesson = Lesson(np.empty((len(lessons), 0)), lessons.rows)
     if not len(lesson.rows):
         return None
-    aims = SURENESS * lesson.rows if lesson.is_hard else lesson.logs
+    aims = (SURENESS * lesson.rows if lesson.is_hard else lesson.logs).astype(np.float32)
     counts = counted(lessons.inputs)
-    return TextStudent(_ridge(_best_ridge(counts, aims, lesson.labels, rng)).fit(counts, aims))
+    return ridge(counts, aims, _best_ridge(counts, aims, lesson.labels, rng))
 
 
 def counted(texts: Inputs) -> Any:
@@ -91,20 +103,45 @@ def counted(texts: Inputs) -> Any:
 
     kinds = ({"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
              {"analyzer": "char_wb", "ngram_range": (2, 4)})
-    return hstack([HashingVectorizer(alternate_sign=False, **kind).transform(texts) for kind in kinds]).tocsr()
+    return hstack([HashingVectorizer(n_features=HASHES, alternate_sign=False, dtype=np.float32,
+                                     **kind).transform(texts) for kind in kinds]).tocsr()
 
 
-def _ridge(strength: float) -> Any:
-    from sklearn.linear_model import Ridge
+def ridge(counts: Any, aims: NDArray[np.float32], strength: float) -> TextStudent:
+    """Ridge regression, of all classes at once, since there may be hundreds.
 
-    return Ridge(strength, solver="sparse_cg", tol=1e-3)
+    The weights are a combination of the texts, which are fewer than the features: it is found by conjugate gradients
+    (Hestenes and Stiefel 1952, section 3), a step of which looks at every text twice.
+
+    Args:
+        counts: of n texts, (n, features).
+        aims: what to answer, (n, classes).
+        strength: of the penalty.
+    """
+    mean = aims.mean(axis=0)
+    back = counts.T.tocsr()
+    shares = np.zeros_like(aims)
+    left = aims - mean
+    way, size = left.copy(), (left * left).sum(axis=0)
+    enough = ENOUGH**2 * size
+    for _ in range(MOST_STEPS):
+        going = size > enough
+        if not going.any():
+            break
+        ahead = counts @ (back @ way) + strength * way
+        step = np.where(going, size / np.maximum((way * ahead).sum(axis=0), LEAST), 0.0).astype(np.float32)
+        shares += step * way
+        left -= step * ahead
+        before, size = size, (left * left).sum(axis=0)
+        way = left + size / np.maximum(before, LEAST) * way
+    return TextStudent(back @ shares, mean)
 
 
-def _best_ridge(counts: Any, aims: Rows, labels: Any, rng: Generator) -> float:
+def _best_ridge(counts: Any, aims: NDArray[np.float32], labels: Any, rng: Generator) -> float:
     if len(labels) < FEW:
         return RIDGES[1]
     order = rng.permutation(len(labels))[:MOST_JUDGED]
     judged, learnt = np.split(order, [len(order) // FOLDS])
-    agreed = [(_ridge(strength).fit(counts[learnt], aims[learnt]).predict(counts[judged]).argmax(axis=1)
-               == labels[judged]).mean() for strength in RIDGES]
+    agreed = [(top_labels(ridge(counts[learnt], aims[learnt], strength).told(counts[judged])) == labels[judged]).mean()
+              for strength in RIDGES]
     return RIDGES[int(np.argmax(agreed))]
