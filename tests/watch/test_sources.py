@@ -23,8 +23,8 @@ NOON = 1_764_158_400.0
 
 def exchange(time: float = NOON, account: str = "a1", status: int = 200, n_rows: int = 2) -> Exchange:
     return Exchange(
-        time=time, account=account, account_class="evaluators" if account == "e1" else "", dialect="oip", model="m",
-        decision="served", status=status, digests=range(7, 7 + n_rows), labels=np.full(n_rows, 1),
+        time=time, account=account, account_class="evaluators" if account == "e1" else "", dialect="oip",
+        model="m", decision="served", status=status, digests=range(7, 7 + n_rows), labels=np.full(n_rows, 1),
         margins=np.full(n_rows, 0.5), n_classes=2, bits=8.0, features=np.full((n_rows, 3), 0.25))
 
 
@@ -50,7 +50,8 @@ def answered(tmp_path: Path, answer: Any) -> Exchanges:
 # A journal
 
 def test_a_batch_is_exchanges_as_it_was_journalled() -> None:
-    names, found = sources.from_batch(to_batch([exchange(), exchange(NOON + 1, "b2", n_rows=1), exchange(NOON + 2)]))
+    batch = to_batch([exchange(), exchange(NOON + 1, "b2", n_rows=1), exchange(NOON + 2)])
+    names, found = sources.from_batch(batch)
     assert [names[i] for i in found.accounts] == ["a1", "a1", "b2", "a1", "a1"]
     assert found.times.tolist() == [NOON, NOON, NOON + 1, NOON + 2, NOON + 2]
     assert (found.vectors == encode_features(np.full((5, 3), 0.25))).all()
@@ -192,7 +193,9 @@ def test_nothing_in_a_meta_stops_it(tmp_path: Path) -> None:
     hostile = {"ip": "x" * 100_000, "payment": "\ud800", "account_class": 7, "user_agent": None, "asn": True}
     found = read(written(tmp_path / "x.jsonl", line(meta=hostile), line(meta={"ip": {"nested": 1}})))
     assert found.kinds == ["7"]
-    assert sources.known_links(found.meta[0]) == {"ip": "x" * 100_000, "payment": "?", "asn": "True"}
+    links = sources.known_links(found.meta[0])
+    assert len(links.pop("ip")) == 64
+    assert links == {"payment": "?", "asn": "True"}
 
 
 def test_many_lines_are_read_in_parts(tmp_path: Path) -> None:

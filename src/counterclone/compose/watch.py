@@ -73,7 +73,7 @@ class Watching:
         if self.honest is not None and self._benign is None:
             self.honest = honest.past(self.honest)
         self.engine = Engine(
-            reference_of(self.honest, detectors(watch.detector), key), len(self.honest or ()), key,
+            reference_of(self.honest, detectors(watch.detector), key), self.honest, key,
             false_alarms_per_year=watch.false_alarms_per_year, max_accounts=watch.max_accounts, tell=tell)
 
     @property

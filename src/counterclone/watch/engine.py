@@ -6,26 +6,28 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counterclone import plugins
-from counterclone.protocols import Detector
+from counterclone.detectors._sample import kept
+from counterclone.detectors.repetition import digests
+from counterclone.protocols import Detector, States
 from counterclone.randomness import Prf
 from counterclone.watch.cases import Evidence
 from counterclone.watch.honest import Honest
-from counterclone.watch.levels import DAYS_PER_YEAR, SECONDS_PER_DAY, accounts_needed
-from counterclone.watch.monitor import AccountStanding, Monitor
+from counterclone.watch.levels import SECONDS_PER_DAY, accounts_needed
+from counterclone.watch.monitor import AccountStanding, Monitor, Snapshot
 from counterclone.watch.reference import CALIBRATION_SHARE, Reference
 from counterclone.watch.result import Account, Campaign, Watched
-from counterclone.watch.sources import Traffic
+from counterclone.watch.sources import Traffic, known_links
+from counterclone.watch.spending import Purse
 
 if TYPE_CHECKING:
     from counterclone.watch import campaigns
+    from counterclone.watch.links import Links
 
 DEFAULT_DETECTORS = ("residual", "typicality", "energy", "margin", "repetition", "tempo")
 """What accounts are compared by where nobody says."""
-CAMPAIGN_LEVEL_MAX = 0.05
-"""However many false alarms are asked for, a search of campaigns is no less sure than this."""
-_CAMPAIGNS_SHARE = 0.5
 _FEWEST_QUERIES = 5
 
 Tell = Callable[[Sequence[str], Evidence, str], None]
@@ -55,19 +57,22 @@ class Engine:
 
     Args:
         reference: honest accounts.
-        n_honest: how many of them there are.
+        honest: what it was made from.
         key: splits accounts where campaigns are looked for.
         false_alarms_per_year: of the whole fleet.
         max_accounts: that are remembered.
         tell: takes alarms.
     """
 
-    def __init__(self, reference: Reference, n_honest: int, key: Prf, *, false_alarms_per_year: float,
+    def __init__(self, reference: Reference, honest: Honest | None, key: Prf, *, false_alarms_per_year: float,
                  max_accounts: int, tell: Tell) -> None:
         self.monitor = Monitor(reference, false_alarms_per_year=false_alarms_per_year, max_accounts=max_accounts)
         self.campaigns: list[Campaign] = []
-        self._n_honest = n_honest
-        self._n_detectors = 0
+        self._n_honest = len(honest or ())
+        self._honest_meta = {} if honest is None else honest.meta
+        self._honest_births = _births(honest, reference)
+        self._meta: dict[str, dict[str, str]] = {}
+        self._purse = Purse(false_alarms_per_year)
         self._key = key
         self._rate = false_alarms_per_year
         self._tell = tell
@@ -76,6 +81,9 @@ class Engine:
     def take(self, traffic: Traffic) -> None:
         """Learn more traffic, and tell the alarms that it raises."""
         self.monitor.feed(traffic.names, traffic.exchanges, traffic.kinds)
+        for name, meta in zip(traffic.names, traffic.meta, strict=True):
+            if meta and (known := known_links(meta)):
+                self._meta[name] = known
         for alarm in self.monitor.take_alarms():
             self._tell([alarm.account], self.evidence(alarm.account, alarm.standing), "")
 
@@ -123,12 +131,14 @@ class Engine:
         reference, snapshot = self.monitor.reference, self.monitor.snapshot(_FEWEST_QUERIES)
         if not reference.gauges or not snapshot.names:
             return self.campaigns
+        self._forget()
+        first, last = self._times()
         words = [gauge.words for gauge in reference.gauges
                  for _ in range(gauge.tracker.profile(gauge.tracker.empty(1)).shape[1])]
         found = campaigns.find(
             reference.profile(snapshot.states, len(snapshot.names)), snapshot.counts, snapshot.names,
-            reference.profiles, reference.counts, key=self._key, level=self._level_of_campaigns(),
-            union=self.monitor.p_value_of_union, words=words)
+            reference.profiles, reference.counts, key=self._key, level=self._purse.spend(last, first),
+            links=self._links(snapshot), union=self.monitor.p_value_of_union, words=words)
         known = {campaign.id: campaign for campaign in self.campaigns}
         self.campaigns = [known.get(each.id) or _campaign(each) for each in found]
         for campaign in self.campaigns:
@@ -152,9 +162,31 @@ class Engine:
         return (f"alarms at {self._rate:g} false ones a year need honest accounts to compare with, and there are "
                 f"{self._n_honest:,}{more}: name some with --benign or [watch] benign")
 
-    def _level_of_campaigns(self) -> float:
-        """The p-value at which a search finds a campaign: its share of the false alarms of a day."""
-        return min(self._rate * _CAMPAIGNS_SHARE / DAYS_PER_YEAR, CAMPAIGN_LEVEL_MAX)
+    def _times(self) -> tuple[float, float]:
+        """The first and the last time of what is remembered."""
+        columns, rows = self.monitor.table.columns, self.monitor.table.rows
+        return float(columns.first_times[rows].min()), float(columns.last_times[rows].max())
+
+    def _forget(self) -> None:
+        """What else was known of accounts that the monitor has forgotten."""
+        self._meta = {name: meta for name, meta in self._meta.items() if name in self.monitor.table}
+
+    def _links(self, snapshot: Snapshot) -> Links:
+        """What accounts share beside what they ask."""
+        from counterclone.watch import links
+
+        reference, table = self.monitor.reference, self.monitor.table
+        rows = np.array([table.row(name) for name in snapshot.names], dtype=np.intp)
+        traits = links.meta_traits([self._meta.get(name, {}) for name in snapshot.names],
+                                   [self._honest_meta.get(name, {}) for name in reference.names])
+        traits.append(links.births(table.columns.first_times[rows], self._honest_births))
+        asked: States | None = None
+        honest_asked: States | None = None
+        for gauge, states in zip(reference.gauges, snapshot.states, strict=True):
+            if gauge.kind == "repetition":
+                asked, honest_asked = kept(digests(states)), kept(digests(gauge.states))
+                traits.append(links.queries(asked, honest_asked))
+        return links.Links(traits, len(snapshot.names), len(reference.names), asked, honest_asked)
 
 
 def _account(standing: AccountStanding, is_judged: bool, campaigns_risk: float) -> Account:
@@ -162,6 +194,16 @@ def _account(standing: AccountStanding, is_judged: bool, campaigns_risk: float) 
         queries=standing.queries, risk=max(standing.risk, campaigns_risk) if is_judged else None,
         alarm_at_query=standing.alarm_at_query, p_value=standing.p_value, leaked_bits=standing.leaked_bits,
         reasons=list(standing.reasons), first_time=standing.first_time, last_time=standing.last_time)
+
+
+def _births(honest: Honest | None, reference: Reference) -> NDArray[np.float64]:
+    """When the accounts that calibrate came first, (accounts,)."""
+    if honest is None:
+        return np.empty(0)
+    first = np.full(len(honest), np.inf)
+    np.minimum.at(first, honest.exchanges.accounts, honest.exchanges.times)
+    by_name = dict(zip(honest.names, first.tolist(), strict=True))
+    return np.array([by_name[name] for name in reference.names])
 
 
 def _campaign(found: campaigns.Campaign) -> Campaign:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from counterclone.exchanges import Exchanges, join
 from counterclone.randomness import Prf
 from counterclone.watch.accounts import AccountTable
-from counterclone.watch.sources import Source
+from counterclone.watch.sources import Source, Traffic, known_links
 
 ROWS_MAX = 1_000_000
 """Exchanges that are kept, of accounts drawn by a keyed hash: about 350 MB."""
@@ -25,12 +26,14 @@ class Honest:
         names: of the accounts, by number.
         kinds: their classes, "" for ordinary ones.
         exchanges: theirs, in the order of time, with gaps.
+        meta: what else is known of accounts, by name.
         is_sample: whether there was no room for all of them.
     """
 
     names: list[str]
     kinds: list[str]
     exchanges: Exchanges
+    meta: Mapping[str, Mapping[str, str]]
     is_sample: bool = False
 
     def __len__(self) -> int:
@@ -43,7 +46,7 @@ class Honest:
         np.minimum.at(first, self.exchanges.accounts, self.exchanges.times)
         kept = np.flatnonzero(first < time)
         return Honest([self.names[i] for i in kept.tolist()], [self.kinds[i] for i in kept.tolist()],
-                      self.exchanges.of(kept), self.is_sample)
+                      self.exchanges.of(kept), self.meta, self.is_sample)
 
 
 def gather(source: Source, key: Prf, max_rows: int = ROWS_MAX) -> Honest | None:
@@ -59,7 +62,7 @@ def gather(source: Source, key: Prf, max_rows: int = ROWS_MAX) -> Honest | None:
     """
     gathering = _Gathering(key.subkey("watch reference sample"), max_rows)
     for part in source.traffic():
-        gathering.add(part.names, part.kinds, part.exchanges)
+        gathering.add(part)
     return gathering.honest()
 
 
@@ -79,16 +82,21 @@ class _Gathering:
         self._n_kept = 0
         self._numbers: dict[str, int] = {}
         self._kinds: dict[str, str] = {}
+        self._meta: dict[str, dict[str, str]] = {}
         self._parts: list[Exchanges] = []
         self._n_rows = 0
 
-    def add(self, names: list[str], kinds: list[str], exchanges: Exchanges) -> None:
+    def add(self, traffic: Traffic) -> None:
         """Keep those of the exchanges that there is room for."""
-        numbers = np.array([self._number(name) for name in names], dtype=np.intp)
-        self._kinds.update((name, kind) for name, kind in zip(names, kinds, strict=True)
-                           if kind and name in self._numbers)
-        kept = np.flatnonzero(numbers[exchanges.accounts] >= 0)
-        part = exchanges.select(kept)
+        numbers = np.array([self._number(name) for name in traffic.names], dtype=np.intp)
+        for name, kind, meta in zip(traffic.names, traffic.kinds, traffic.meta, strict=True):
+            if name in self._numbers:
+                if kind:
+                    self._kinds[name] = kind
+                if links := known_links(meta):
+                    self._meta[name] = links
+        kept = np.flatnonzero(numbers[traffic.exchanges.accounts] >= 0)
+        part = traffic.exchanges.select(kept)
         self._parts.append(part.numbered(numbers[part.accounts]))
         self._n_rows += len(kept)
         while self._n_rows > self._max_rows and len(self._numbers) > 1:
@@ -108,7 +116,8 @@ class _Gathering:
         numbers = np.empty(len(names), dtype=np.intp)
         numbers[rows] = np.arange(len(names))
         return Honest(names, [self._kinds.get(name, "") for name in names],
-                      replace(exchanges, accounts=numbers[exchanges.accounts]), self._bar < 2**64)
+                      replace(exchanges, accounts=numbers[exchanges.accounts]), self._meta,
+                      self._bar < 2**64)
 
     def _number(self, name: str) -> int:
         """The number of an account, -1 for one that isn't kept."""

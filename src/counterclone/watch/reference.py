@@ -68,6 +68,7 @@ class Reference:
         digest: of everything that it was made from.
         problems: detectors that couldn't be set, in words.
         ranks: of the rarest of the detectors' values in the calibrating accounts' whole lives, by kind of account.
+        names: of the accounts that calibrate.
     """
 
     gauges: tuple[Gauge, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 import zlib
@@ -33,6 +34,7 @@ BATCH_ROWS = 4096
 POLL_SECONDS = 0.5
 _LARGEST_LABEL = 2**30
 """Larger labels, and names, are hashed to numbers from here on."""
+_LONGEST_LINK = 256
 _OK = (200, 300)
 
 
@@ -345,6 +347,8 @@ def _number(label: Label) -> int:
 
 
 def known_links(meta: Mapping[str, object]) -> dict[str, str]:
-    """What accounts may be linked by, as text."""
-    return {name: str(meta[name]) for name in ("ip", "payment", "user_agent", "asn")
-            if meta.get(name) not in (None, "")}
+    """What accounts may be linked by, as text; long ones are hashed."""
+    found = {name: str(meta[name]) for name in ("ip", "payment", "user_agent", "asn")
+             if meta.get(name) not in (None, "")}
+    return {name: text if len(text) <= _LONGEST_LINK else hashlib.sha256(text.encode()).hexdigest()
+            for name, text in found.items()}
