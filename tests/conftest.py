@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# BLAS would start a thread for every core in every worker, and wait on them for longer than it multiplies. It reads
-# this once, before numpy is imported first.
+# BLAS would start a thread for every core in every worker, and wait on them for longer than it multiplies. It
+# reads this once, before numpy is imported first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("counterclone", derandomize=True, database=None, deadline=None, max_examples=50)

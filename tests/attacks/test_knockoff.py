@@ -14,8 +14,9 @@ from counterclone.queries import Features, Inputs
 from counterclone.testing import check_attack
 
 if TYPE_CHECKING:
-    from counterclone.attacks._transfer import Selection
     from tests.attacks.conftest import Asked, Attacked
+
+    from counterclone.attacks._transfer import Selection
 
 DATA = digits.load(0)
 POOL, UNSEEN = DATA.pool.pixels, DATA.honest.pixels
@@ -30,8 +31,8 @@ def target(inputs: Inputs) -> Reply:
 
 def run(attacked: Attacked, budget: int, *, pool: Features = POOL, selection: Selection = "auto",
         shown: Surface = FULL, seed: int = 0) -> Asked:
-    asked = attacked(Knockoff(selection=selection), target, budget, pool=pool, lower=LOWER, upper=UPPER, classes=10,
-                     surface=shown, seed=seed)
+    asked = attacked(Knockoff(selection=selection), target, budget, pool=pool, lower=LOWER, upper=UPPER,
+                     classes=10, surface=shown, seed=seed)
     assert asked.queries == budget
     return asked
 

@@ -11,7 +11,8 @@ from counterclone.protocols import Prior, Surrogate
 from counterclone.queries import Inputs
 from counterclone.randomness import generator
 
-WORDS = tuple(f"{first}{second}" for first in ("ba", "do", "ke", "mi", "su") for second in ("lo", "na", "ri", "te"))
+FIRST, SECOND = ("ba", "do", "ke", "mi", "su"), ("lo", "na", "ri", "te")
+WORDS = tuple(first + second for first in FIRST for second in SECOND)
 WEIGHTS = generator(0, "weights").normal(scale=2.0, size=(len(WORDS), 3))
 
 

@@ -110,8 +110,8 @@ def counted(texts: Inputs) -> Any:
 def ridge(counts: Any, aims: NDArray[np.float32], strength: float) -> TextStudent:
     """Ridge regression, of all classes at once, since there may be hundreds.
 
-    The weights are a combination of the texts, which are fewer than the features: it is found by conjugate gradients
-    (Hestenes and Stiefel 1952, section 3), a step of which looks at every text twice.
+    The weights are a combination of the texts, which are fewer than the features. It is found by conjugate
+    gradients (Hestenes and Stiefel 1952, section 3), a step of which looks at every text twice.
 
     Args:
         counts: of n texts, (n, features).
@@ -142,6 +142,6 @@ def _best_ridge(counts: Any, aims: NDArray[np.float32], labels: Any, rng: Genera
         return RIDGES[1]
     order = rng.permutation(len(labels))[:MOST_JUDGED]
     judged, learnt = np.split(order, [len(order) // FOLDS])
-    agreed = [(top_labels(ridge(counts[learnt], aims[learnt], strength).told(counts[judged])) == labels[judged]).mean()
-              for strength in RIDGES]
+    students = [ridge(counts[learnt], aims[learnt], strength) for strength in RIDGES]
+    agreed = [(top_labels(student.told(counts[judged])) == labels[judged]).mean() for student in students]
     return RIDGES[int(np.argmax(agreed))]
