@@ -25,7 +25,7 @@ class Margin(Spec, frozen=True):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"margins"})
-    words: ClassVar[str] = "its queries leave the target less sure, or surer, than other accounts' do"
+    words: ClassVar[str] = "leave the target less sure, or surer, than other accounts' do"
 
     def start(self, reference: Exchanges) -> _whitened.Whitened:
         """Begin with the margins of honest accounts.
