@@ -1,4 +1,4 @@
-"""How far queries lie from the nearest that the target answered alike."""
+"""How far queries lie from the nearest other one."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from counterclone.protocols import States
 N_SLOTS = 24
 
 _STEPS = 16.0  # of a standard deviation
-_LARGEST = 127.0
+_FARTHEST = 127.0
 _POINT_WORDS = VECTOR_SIZE // 8
 _N_PROJECTIONS, _WIDTH = 2, 1.0
-_CELL_BITS, _KEY_BITS, _LABEL_BITS = 24, 23, 16
+_CELL_BITS, _KEY_BITS = 24, 39
 _WORDS = slice(1, 1 + N_SLOTS)
+_FEWEST_POINTS = 3
 _CHUNK = 1024
 
 
 class Spacing(Spec, frozen=True):
-    """Distances to the nearest query that was answered alike, among a sample of 24 different ones.
+    """Distances to the nearest other query, among a sample of 24 from the same few cells.
 
-    Synthetic queries are at even distances, or at the same tiny one, where honest ones are at all. PRADA (Juuti
-    et al. 2019) tests distances for being normal; here their mean, spread and extremes are compared with
-    honest accounts' at as many queries, since the p-value of a normality test falls with their number for
-    honest accounts as well. Natural inputs and accounts that share the work aren't seen, and a sample
-    seldom holds both a query and the one that was made of it.
+    Queries that search along lines, take differences or average out noise by small steps lie nearer to each other
+    than honest ones, or at even distances; noise lies farther away. The distances' mean and spread are compared
+    with honest accounts' at as many queries. PRADA (Juuti et al. 2019) tests each class's distances for being
+    normal instead: its p-value falls with the number of queries for honest accounts as well, and a class of one
+    account has too few of them here. Natural inputs and accounts that share the work aren't seen, nor are
+    steps along gradients as long as honest queries are apart.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"vectors", "labels"})
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
     words: ClassVar[str] = "lie nearer to each other, farther or more evenly than honest ones do"
 
     def start(self, reference: Exchanges) -> MeasuredTracker:
@@ -48,7 +50,7 @@ class Spacing(Spec, frozen=True):
 
 @dataclass(frozen=True)
 class Points:
-    """Exchanges with vector and label (1 column), a sample of them: key and label (24), coordinates (24 x 8).
+    """Exchanges with a vector (1 column), a sample of them: cell and key (24), coordinates (24 x 8).
 
     Attributes:
         cells: what is sampled together.
@@ -64,13 +66,13 @@ class Points:
 
     def learn(self, states: States, exchanges: Exchanges) -> None:
         """Add exchanges, in place."""
-        rows = np.flatnonzero(has_vector(exchanges) & (exchanges.labels >= 0))
+        rows = np.flatnonzero(has_vector(exchanges))
         if not len(rows):
             return
         accounts, vectors = exchanges.accounts[rows], exchanges.vectors[rows]
         np.add.at(states[:, 0], accounts, 1)  # the table may be far larger than the batch
         points = self._packed(vectors)
-        words, slots = self._words(self.cells.hashes(vectors), exchanges.labels[rows].astype(np.uint64), points)
+        words, slots = self._words(self.cells.hashes(vectors), points)
         places = accounts * N_SLOTS + slots
         order = np.lexsort((words, places))
         last = order[np.flatnonzero(np.diff(places[order], append=-1))]
@@ -87,29 +89,27 @@ class Points:
                           np.where(wins, others[:, 1 + N_SLOTS:], states[:, 1 + N_SLOTS:])])
 
     def figures(self, states: States) -> NDArray[np.float64]:
-        """Mean, spread, shortest range of a half, smallest and largest of the distances' logarithms: (n, 5)."""
+        """Mean of the distances' logarithms, and the logarithm of their spread: (n, 2)."""
         parts = [_figures(states[start:start + _CHUNK]) for start in range(0, len(states), _CHUNK)]
-        return np.concatenate(parts) if parts else np.empty((0, 5))
+        return np.concatenate(parts) if parts else np.empty((0, 2))
 
     def _packed(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """Coordinates in 8 bits, eight a word: (n, 64) to (n, 8)."""
-        scaled = self.cells.projection.scaled(vectors)
-        packed: NDArray[np.int64] = np.rint(scaled * _STEPS).clip(-_LARGEST, _LARGEST).astype(np.int8).view("<i8")
+        steps = np.rint(self.cells.projection.scaled(vectors) * _STEPS).clip(-_FARTHEST, _FARTHEST)
+        packed: NDArray[np.int64] = steps.astype(np.int8).view("<i8")
         return packed
 
-    def _words(self, cells: NDArray[np.uint64], labels: NDArray[np.uint64], points: NDArray[np.int64],
+    def _words(self, cells: NDArray[np.uint64], points: NDArray[np.int64],
                ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-        """What is compared, cell above key above label, and the slots: (n,) each.
+        """What is compared, the cell's key above the point's, and the slots: (n,) each.
 
-        Keys are of what is kept and nothing else: equal keys, equal points.
+        A point's key is of what is kept and nothing else: equal keys, equal points.
         """
-        labels &= np.uint64((1 << _LABEL_BITS) - 1)
-        hashes = labels
+        hashes = np.full(len(points), self.salt)
         for column in points.T:
-            hashes = mixed(column.view(np.uint64), hashes ^ self.salt)
+            hashes = mixed(column.view(np.uint64), hashes)
         cells = np.maximum(mixed(cells, self.salt) >> np.uint64(64 - _CELL_BITS), np.uint64(1))
-        keys = hashes >> np.uint64(64 - _KEY_BITS)
-        words = (cells << np.uint64(_KEY_BITS + _LABEL_BITS)) | (keys << np.uint64(_LABEL_BITS)) | labels
+        words = (cells << np.uint64(_KEY_BITS)) | (hashes >> np.uint64(64 - _KEY_BITS))
         return words.astype(np.int64), (hashes % np.uint64(N_SLOTS)).astype(np.intp)
 
 
@@ -119,24 +119,16 @@ def _point_columns(slots: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _figures(states: States) -> NDArray[np.float64]:
-    words = states[:, _WORDS]
+    is_kept = states[:, _WORDS] > 0
     packed = np.ascontiguousarray(states[:, 1 + N_SLOTS:]).view(np.int8)
-    points = packed.reshape(len(states), N_SLOTS, VECTOR_SIZE).astype(np.float32) / np.float32(_STEPS)
+    points = packed.reshape(len(states), N_SLOTS, VECTOR_SIZE).astype(np.float32)
     lengths = (points**2).sum(axis=2)
     squares = lengths[:, :, np.newaxis] + lengths[:, np.newaxis] - 2.0 * points @ points.transpose(0, 2, 1)
-    labels = np.where(words > 0, words & ((1 << _LABEL_BITS) - 1), -1 - np.arange(N_SLOTS))
-    are_alike = labels[:, :, np.newaxis] == labels[:, np.newaxis]
-    are_alike &= ~np.eye(N_SLOTS, dtype=np.bool_)
-    nearest = np.where(are_alike, squares, np.inf).min(axis=2)
-    logs = np.sort(0.5 * np.log(np.maximum(nearest, 1e-4)), axis=1)  # without a near one: infinite, at the end
-    n = np.isfinite(logs).sum(axis=1)[:, np.newaxis]
-    known = np.where(np.isfinite(logs), logs, 0.0)
+    squares[~(is_kept[:, :, np.newaxis] & is_kept[:, np.newaxis])] = np.inf
+    squares[:, np.arange(N_SLOTS), np.arange(N_SLOTS)] = np.inf
+    logs = 0.5 * np.log(squares.min(axis=2), where=is_kept, out=np.zeros(is_kept.shape))
+    n = is_kept.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = known.sum(axis=1, keepdims=True) / n
-        spread = np.sqrt(np.maximum((known**2).sum(axis=1, keepdims=True) / n - mean**2, 0.0))
-    half = np.arange(N_SLOTS) + n // 2
-    widths = np.take_along_axis(logs, np.minimum(half, N_SLOTS - 1), axis=1) - known
-    shortest = np.where(half < n, widths, np.inf).min(axis=1, keepdims=True)
-    figures = np.hstack([mean, np.log(spread + 0.05), np.log(shortest + 0.05), logs[:, :1],
-                         np.take_along_axis(logs, np.maximum(n - 1, 0), axis=1)])
-    return np.where(n > 2, figures, np.nan)
+        mean = logs.sum(axis=1) / n
+        spread = np.sqrt(np.maximum((logs**2).sum(axis=1) / n - mean**2, 0.0))
+    return np.where(n[:, np.newaxis] >= _FEWEST_POINTS, np.column_stack([mean, np.log(spread + 0.05)]), np.nan)
