@@ -1,8 +1,8 @@
 """How far a copier gets in thirty days: the copy at the first alarm, and the one that is left once alarms block.
 
 A guard watches a crowd of honest accounts day by day, looks for campaigns each night, and blocks whom it alarms on
-(a tier `block` at risk 1). The copier spreads its queries over 1, 10, 100 or 1,000 accounts. Honest traffic is of the
-second generator, which nothing was tuned on; honest alarms are counted beside it.
+(a tier `block` at risk 1). The copier spreads its queries over 1, 10, 100 or 1,000 accounts. Honest traffic is of
+the second generator, which nothing was tuned on; honest alarms are counted beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks import results
 from benchmarks import second_population as second
 from counterclone.answers import top_labels
+from counterclone.journal.lines import Meta
 from counterclone.populations import beds
 from counterclone.populations.beds import Bed
 from counterclone.populations.population import Population, join
@@ -56,6 +57,7 @@ def simulated(bed: Bed, known: Population, crowd: Population, copier: Population
     """One month."""
     everybody = join(crowd, copier)
     engine = _engine(known)
+    metas: list[Meta] = [dict(meta) for meta in everybody.meta]
     exchanges = everybody.exchanges
     days = ((exchanges.times - exchanges.times.min()) // 86_400.0).astype(np.intp)
     is_served = np.ones(len(exchanges), dtype=np.bool_)
@@ -67,7 +69,7 @@ def simulated(bed: Bed, known: Population, crowd: Population, copier: Population
         is_served[days == day] = False
         is_served[today] = True
         part = exchanges.select(today)
-        engine.take(Traffic(list(everybody.names), part, [""] * len(everybody), list(everybody.meta)))
+        engine.take(Traffic(list(everybody.names), part, [""] * len(everybody), metas))
         engine.search()
         named = set(engine.result(0, ()).alarmed)
         blocked = np.array([name in named for name in everybody.names])
