@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counterclone.errors import WatchError
-from counterclone.exchanges import NO_LABEL, Exchanges
+from counterclone.exchanges import Exchanges
 from counterclone.protocols import States
 from counterclone.watch.accounts import AccountTable, Rows
 from counterclone.watch.calibration import CHECKPOINTS, Scores
+from counterclone.watch.drift import NewLabels, has_everybody_moved
 from counterclone.watch.levels import SECONDS_PER_DAY, account_level, accounts_needed, risk_of
 from counterclone.watch.reference import CALIBRATION_SHARE, Reference, points_reached
 from counterclone.watch.span import Span
@@ -26,13 +28,6 @@ _SUSPICIOUS_RISK = 0.5
 """From here on an account's reasons are told, and a glance goes to whether everybody moved."""
 _SUSPICIOUS_P_VALUE = 0.1
 """By a single detector, of an account whose risk is told."""
-_MOVED = 1.28
-"""Nine of ten honest accounts score less."""
-_COHORT = 400
-_SMALLEST_COHORT = 100
-_COHORT_SHARE = 0.2
-_NEW_LABELS = 0.2
-_LABELS_LOOKED_AT = 5000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +85,32 @@ class Snapshot:
     states: list[States]
 
 
+class _Due(NamedTuple):
+    """Accounts to be scored: their rows, the checkpoints that they reached, their summaries then."""
+
+    rows: Rows
+    points: NDArray[np.intp]
+    states: list[States]
+
+
+class _Stretches(NamedTuple):
+    """Exchanges cut where their accounts reach a checkpoint.
+
+    Attributes:
+        numbers: the stretch of each exchange, (n,).
+        rows: whose each stretch is, (stretches,).
+        points: the checkpoint that it leads to, (stretches,).
+        rounds: how many of its account's come before it, (stretches,).
+        is_whole: whether its account gets there, (stretches,).
+    """
+
+    numbers: NDArray[np.intp]
+    rows: Rows
+    points: NDArray[np.intp]
+    rounds: NDArray[np.intp]
+    is_whole: NDArray[np.bool_]
+
+
 class Monitor:
     """Feeds trackers, compares accounts with the reference, raises alarms.
 
@@ -119,7 +140,7 @@ class Monitor:
         self._span = Span()
         self._scorings = 0
         self._has_moved = False
-        self._labels = self._new_labels = 0.0
+        self._new_labels = NewLabels(reference.labels)
         self._alarms: list[Alarm] = []
 
     def feed(self, names: Sequence[str], exchanges: Exchanges, kinds: Sequence[str] | None = None) -> None:
@@ -204,16 +225,16 @@ class Monitor:
         self._set_level()
         self._scorings = max(self._scorings, other._scorings)
         self.n_held += other.n_held
-        self._labels += other._labels
-        self._new_labels += other._new_labels
+        self._new_labels.n_labels += other._new_labels.n_labels
+        self._new_labels.n_new += other._new_labels.n_new
         enough = both[self.table.columns.counts[both] >= CHECKPOINTS[0]]
-        if len(enough):
-            self._score(enough)
+        if self.reference.gauges:
+            self._score([self._due(enough, points_reached(self.table.columns.counts[enough]))])
         self._alarms += other._alarms
 
     def save(self, path: Path) -> None:
         """Write everything that it counted to a file, whose name should end in `.npz`."""
-        numbers = [self.n_held, self._scorings, self._labels, self._new_labels]
+        numbers = [self.n_held, self._scorings, self._new_labels.n_labels, self._new_labels.n_new]
         arrays = {**self.table.arrays(), "numbers": np.array(numbers, dtype=np.float64),
                   "days": self._span.array(), "digest": np.array(self.reference.digest)}
         temporary = path.with_name(f".{path.name}.tmp")
@@ -233,7 +254,7 @@ class Monitor:
             if str(arrays["digest"]) != self.reference.digest:
                 raise WatchError(f"{path} was counted with another reference; remove it, count the journal again")
             table = AccountTable.restored(self.reference.trackers, self.table.max_accounts, arrays)
-            held, scorings, self._labels, self._new_labels = arrays["numbers"].tolist()
+            held, scorings, self._new_labels.n_labels, self._new_labels.n_new = arrays["numbers"].tolist()
             self._span = Span.restored(arrays["days"])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise WatchError(f"{path} can't be read ({error}); remove it, and count the journal again") from error
@@ -247,23 +268,45 @@ class Monitor:
                                 None if kinds is None else [kinds[i] for i in used.tolist()])
         self._set_level()
         exchanges = self.table.with_gaps(exchanges.numbered(rows[places]))
-        counts = self.table.columns.counts
-        numbers = counts[exchanges.accounts] + exchanges.ranks() + 1
-        stretches = np.searchsorted(CHECKPOINTS, numbers)
-        rounds = stretches - np.searchsorted(CHECKPOINTS, counts[rows] + 1)[places]
-        reached = CHECKPOINTS[np.minimum(stretches, len(CHECKPOINTS) - 1)] == numbers
+        before = self.table.columns.counts[rows]
         self.table.count(exchanges)
-        self._look_at_labels(exchanges.labels)
-        n_rounds = int(rounds.max()) + 1
-        for number in range(n_rounds):
-            chosen = slice(None) if n_rounds == 1 else np.flatnonzero(rounds == number)
-            part = exchanges if n_rounds == 1 else exchanges.select(chosen)
-            for gauge, states in zip(self.reference.gauges, self.table.states, strict=True):
-                gauge.tracker.learn(states, part)
-            is_there = reached[chosen]
-            if is_there.any():
-                self._score(part.accounts[is_there], stretches[chosen][is_there])
+        self._new_labels.add(exchanges.labels)
+        due = np.searchsorted(CHECKPOINTS, before, side="right")
+        is_due = self.table.columns.counts[rows] >= CHECKPOINTS[np.minimum(due, len(CHECKPOINTS) - 1)]
+        self._learn(exchanges.select(np.flatnonzero(~is_due[places])))
+        self._learn_and_score(exchanges.select(np.flatnonzero(is_due[places])))
         self._raise_alarms(rows)
+
+    def _learn(self, exchanges: Exchanges) -> None:
+        """Learn exchanges of accounts that reach no checkpoint by them."""
+        if len(exchanges):
+            for gauge, states in zip(self.reference.gauges, self.table.states, strict=True):
+                gauge.tracker.learn(states, exchanges)
+
+    def _learn_and_score(self, exchanges: Exchanges) -> None:
+        """Learn exchanges of accounts that reach checkpoints by them, and score the accounts as they were there.
+
+        What each account asked up to a checkpoint is a summary of its own, so that all is learnt in one call and
+        scored in another, however many checkpoints an account passes.
+        """
+        if not len(exchanges) or not self.reference.gauges:
+            return
+        stretches = _stretches(exchanges, self.table.columns.counts)
+        parts = [gauge.tracker.empty(len(stretches.rows)) for gauge in self.reference.gauges]
+        for gauge, part in zip(self.reference.gauges, parts, strict=True):
+            gauge.tracker.learn(part, exchanges.numbered(stretches.numbers))
+        due = []
+        for number in range(int(stretches.rounds.max()) + 1):
+            chosen = np.flatnonzero(stretches.rounds == number)
+            rows = stretches.rows[chosen]
+            for gauge, states, part in zip(self.reference.gauges, self.table.states, parts, strict=True):
+                states[rows] = gauge.tracker.merge(states[rows], part[chosen])
+            is_there = stretches.is_whole[chosen]
+            due.append(self._due(rows[is_there], stretches.points[chosen][is_there]))
+        self._score(due)
+
+    def _due(self, rows: Rows, points: NDArray[np.intp]) -> _Due:
+        return _Due(rows, points, [states[rows] for states in self.table.states])
 
     def _set_level(self) -> None:
         self.level = account_level(self._rate, self._span.days, self.table.n_seen)
@@ -274,29 +317,33 @@ class Monitor:
         if len(self._span) > known:
             self.table.expire(self._span.last - self._ttl_seconds)
 
-    def _score(self, rows: Rows, points: NDArray[np.intp] | None = None) -> None:
-        """Score accounts at the checkpoints that they reached."""
-        if not self.reference.gauges:
-            return
+    def _score(self, due: Sequence[_Due]) -> None:
+        """Let accounts' scores at checkpoints count, unless everybody has moved; first comes first."""
         columns = self.table.columns
-        points = points_reached(columns.counts[rows]) if points is None else points
-        values = self.reference.values([states[rows] for states in self.table.states], points)
+        rows, points = (np.concatenate([each[part] for each in due]) for part in (0, 1))
+        if not len(rows):
+            return
+        values = self.reference.values([np.concatenate(parts) for parts in zip(*(each.states for each in due),
+                                                                               strict=True)], points)
         values = np.where(np.isnan(values), -np.inf, values)
-        self._scorings += 1
-        columns.latest[rows], columns.scored[rows] = values, self._scorings + np.arange(len(rows))
-        self._scorings += len(rows) - 1
-        maxima = np.maximum(columns.maxima[rows], values)
+        columns.latest[rows], columns.scored[rows] = values, self._scorings + np.arange(1, len(rows) + 1)
+        self._scorings += len(rows)
+        before, maxima = columns.maxima[rows], np.empty_like(values)
+        ends = np.cumsum([len(each.rows) for each in due])
+        turns = [slice(end - len(each.rows), end) for each, end in zip(due, ends.tolist(), strict=True)]
+        for turn in turns:  # an account is in several, but once in each
+            maxima[turn] = columns.maxima[rows[turn]] = np.maximum(columns.maxima[rows[turn]], values[turn])
         p_values = self._p_values(rows, maxima)
-        level = self.level
-        if self._has_moved or any(risk_of(p, level) >= _SUSPICIOUS_RISK for p in p_values.tolist()):
-            self._has_moved = self._is_everybody_moved()
+        if self._has_moved or risk_of(float(p_values.min()), self.level) >= _SUSPICIOUS_RISK:
+            self._has_moved = has_everybody_moved(columns, len(self.table), self._scorings)
         if self._has_moved:
+            columns.maxima[rows[::-1]] = before[::-1]
             self.n_held += len(rows)
             return
-        columns.maxima[rows] = maxima
-        is_later = np.arange(len(CHECKPOINTS)) >= points[:, np.newaxis]
-        columns.course[rows] = np.where(is_later, np.minimum(columns.course[rows], p_values[:, np.newaxis]),
-                                        columns.course[rows])
+        for turn in turns:
+            is_later = np.arange(len(CHECKPOINTS)) >= points[turn, np.newaxis]
+            course = columns.course[rows[turn]]
+            columns.course[rows[turn]] = np.where(is_later, np.minimum(course, p_values[turn, np.newaxis]), course)
 
     def _p_values(self, rows: Rows, maxima: Scores) -> Scores:
         """The accounts' p-values: (rows,)."""
@@ -306,17 +353,6 @@ class Monitor:
             own = kinds == number
             p_values[own] = self.reference.account_p_values(maxima[own], self.table.kinds[number])
         return p_values
-
-    def _is_everybody_moved(self) -> bool:
-        """Whether most of the accounts that were scored last are further out by one and the same detector than
-        nine of ten honest ones: then the model changed or the reference is stale, and none of them stands out.
-        """
-        columns = self.table.columns
-        size = max(_COHORT, int(_COHORT_SHARE * len(self.table)))
-        cohort = np.flatnonzero(columns.scored > max(self._scorings - size, 0))
-        if len(cohort) < _SMALLEST_COHORT:
-            return False
-        return bool((np.median(columns.latest[cohort], axis=0) > _MOVED).any())
 
     def _raise_alarms(self, rows: Rows) -> None:
         level, columns = self.level, self.table.columns
@@ -352,17 +388,6 @@ class Monitor:
                 told.append(f"its queries {gauge.words} ({gauge.kind}: {beyond} of {n} honest accounts go as far)")
         return tuple(told)
 
-    def _look_at_labels(self, labels: NDArray[np.int32]) -> None:
-        """Count labels that the reference hasn't, with those of long ago fading."""
-        known = self.reference.labels
-        labels = labels[labels != NO_LABEL]
-        if not len(known) or not len(labels):
-            return
-        places = np.minimum(np.searchsorted(known, labels), len(known) - 1)
-        kept = max(1.0 - len(labels) / _LABELS_LOOKED_AT, 0.0)
-        self._labels = self._labels * kept + len(labels)
-        self._new_labels = self._new_labels * kept + int((known[places] != labels).sum())
-
     def _problems_of_level(self) -> list[str]:
         level, n = self.level, self.reference.n_calibration
         if not self.reference.gauges:
@@ -381,10 +406,9 @@ class Monitor:
         if self.n_held:
             problems.append(f"most accounts moved away from the reference together, so {self.n_held:,} scorings "
                             "don't count: the model or its users changed; recalibrate with newer honest exchanges")
-        if self._new_labels > _NEW_LABELS * max(self._labels, 1.0):
-            share = self._new_labels / self._labels
-            problems.append(f"{share:.0%} of the last answers have labels that the reference never saw: the model "
-                            "was swapped or its classes changed; recalibrate with newer honest exchanges")
+        if self._new_labels.are_many:
+            problems.append(f"{self._new_labels.share:.0%} of the last answers have labels that the reference never "
+                            "saw: the model was swapped or its classes changed; recalibrate with newer honest exchanges")
         return problems
 
     def _problems_of_table(self) -> list[str]:
@@ -396,3 +420,23 @@ class Monitor:
             problems.append(f"{table.n_jumps:,} exchanges are earlier than the one before of their account: "
                             "their gap counts as 0")
         return problems
+
+
+def _stretches(exchanges: Exchanges, counts: NDArray[np.int64]) -> _Stretches:
+    """Cut exchanges, of which accounts had so many after them, by row."""
+    order = np.argsort(exchanges.accounts, kind="stable")
+    accounts = exchanges.accounts[order]
+    is_first = np.diff(accounts, prepend=-1) != 0
+    starts = np.flatnonzero(is_first)
+    sizes = np.diff(starts, append=len(accounts))
+    within = np.arange(len(accounts)) - np.repeat(starts, sizes)
+    numbers_in_life = counts[accounts] - np.repeat(sizes, sizes) + within + 1
+    points = np.searchsorted(CHECKPOINTS, numbers_in_life)
+    begins = np.flatnonzero(is_first | (np.diff(points, prepend=-1) != 0))
+    lasts = np.append(begins[1:], len(accounts)) - 1
+    numbers = np.empty(len(accounts), dtype=np.intp)
+    numbers[order] = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(accounts)))
+    reached = CHECKPOINTS[np.minimum(points[lasts], len(CHECKPOINTS) - 1)]
+    first_of_account = np.maximum.accumulate(np.where(is_first[begins], np.arange(len(begins)), 0))
+    return _Stretches(numbers, accounts[begins], points[begins], np.arange(len(begins)) - first_of_account,
+                      numbers_in_life[lasts] == reached)

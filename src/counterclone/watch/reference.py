@@ -235,8 +235,8 @@ def _gauge(detector: Detector, traffic: _Parts, kinds: NDArray[np.str_]) -> tupl
     scores = traffic.scaling.course(tracker).scores
     scale = Scale.fit(scores)
     if scale is None:
-        raise WatchError(f"detector '{kind}': fewer than {FEWEST_ACCOUNTS} of {len(traffic.scaling.counts)} honest "
-                         "accounts have enough exchanges to scale its scores: it isn't used")
+        raise WatchError(f"detector '{kind}': fewer than {FEWEST_ACCOUNTS} of {len(traffic.scaling.counts)} "
+                         "honest accounts have enough exchanges to scale its scores: it isn't used")
     course = traffic.calibrating.course(tracker)
     maxima = scale.maxima(course.scores)
     tail = Tail.fit(scale.maxima(scores))
