@@ -9,7 +9,9 @@ import functools
 import getpass
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ import click
 import msgspec
 
 from counterclone import config, plugins
-from counterclone.errors import ConfigError, CountercloneError, SourceError, TargetSlow, TargetUnreachable
+from counterclone.errors import ConfigError, CountercloneError, TargetSlow, TargetUnreachable
 
 EXIT_FINDING = 1
 EXIT_USAGE = 2
@@ -272,39 +274,81 @@ def list_keys(config_file: str | None, as_json: bool, seed: int) -> None:
         click.echo(f"{key.id}  {key.name}")
 
 
+FORMATS = ("auto", "lines", "litellm", "openai", "kserve")
+
+
+def watched(command: Command) -> Command:
+    """The options of verbs that compare accounts with honest ones."""
+    for option in (
+            click.option("--benign", metavar="SOURCE", help="Exchanges of honest accounts, to compare with "
+                         "[[watch] benign; without: the source's own past]."),
+            click.option("--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True,
+                         help="What files hold: exchanges as lines, or another system's log.")):
+        command = option(command)
+    return command
+
+
 @cli.command()
 @click.argument("source", required=False)
+@watched
+@click.option("--follow", is_flag=True, help="Go on with what comes, until stopped.")
+@click.option("--fail-on-alarm", is_flag=True, help="Exit 1 where an account or a campaign raised an alarm.")
 @common
-def watch(source: str | None, config_file: str | None, as_json: bool, seed: int) -> None:
-    """Count the exchanges of SOURCE by account: a journal folder [the configured one] or JSON lines."""
-    from counterclone.watch import totals
+def watch(*, source: str | None, benign: str | None, form: Any, follow: bool, fail_on_alarm: bool,
+          config_file: str | None, as_json: bool, seed: int) -> None:
+    """Find who may be copying the model in SOURCE: a journal folder [the configured one] or a file."""
+    from counterclone.compose import watch as composed
+    from counterclone.report import watch as report
 
-    if source is None:
-        path = config.find(config_file)
-        folder = config.load(path).journal.path
-        if not folder:
-            raise SourceError(f"{path}: [journal] path is empty, so nothing is journalled; name a source")
-        source = str(path.parent / folder)
-    result = totals.count(Path(source))
-    for problem in result.problems:
-        click.echo(f"counterclone: {problem}", err=True)
+    options = composed.Options(source=source, benign=benign, form=form, seed=seed)
+    if follow:
+        found = composed.follow(options, config_file, _say, _stopped_by_signals())
+    else:
+        found = composed.watch(options, config_file, _say)
+    for problem in found.problems:
+        _say(f"counterclone: {problem}")
     if as_json:
-        _print_json(result)
-        return
-    _show_totals(result)
+        _print_json(found)
+    else:
+        report.show(found, sys.stdout)
+    if fail_on_alarm and found.alarmed:
+        sys.exit(EXIT_FINDING)
 
 
-def _show_totals(result: Any) -> None:
-    from counterclone import report
+@cli.command()
+@click.argument("account")
+@click.argument("source", required=False)
+@watched
+@click.option("--report", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page.")
+@common
+def explain(*, account: str, source: str | None, benign: str | None, form: Any, page: Path | None,
+            config_file: str | None, as_json: bool, seed: int) -> None:
+    """Tell why ACCOUNT in SOURCE is suspected, or why not, in words, figures and pictures."""
+    from counterclone.compose import watch as composed
+    from counterclone.report import watch as report
 
-    rows = tuple((name, f"{account.queries:,}", f"{account.leaked_bits:,.0f}")
-                 for name, account in result.accounts.items())
-    lines = "line was" if result.lines_skipped == 1 else "lines were"
-    skipped = f" {result.lines_skipped} bad {lines} skipped." if result.lines_skipped else ""
-    report.print_table(report.Table(
-        caption=f"{result.queries:,} queries of {len(rows)} accounts",
-        heads=("account", "queries", "leaked bits"), rows=rows,
-        notes=(f"Counts only: no detector is configured, so nothing here says who copies.{skipped}",)), sys.stdout)
+    found = composed.explain(account, composed.Options(source=source, benign=benign, form=form, seed=seed),
+                             config_file)
+    for problem in found.problems:
+        _say(f"counterclone: {problem}")
+    if page is not None:
+        report.write(page, found)
+    if as_json:
+        _print_json(found)
+    else:
+        report.explain(found, sys.stdout)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _stopped_by_signals() -> threading.Event:
+    """What SIGINT and SIGTERM set."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 @cli.group()

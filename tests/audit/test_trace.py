@@ -10,7 +10,6 @@ from counterclone.audit.surfaces import SURFACES
 from counterclone.audit.trace import Trace
 from counterclone.audit.trial import Plan
 from counterclone.journal import read_lines
-from counterclone.watch.totals import count
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Toys
@@ -38,7 +37,3 @@ def test_batches_are_exchanges_of_an_account_for_each_trial(tmp_path: Path, toys
     assert first.answer.scores.tolist() == [[0.25, 0.75], [0.5, 0.5]]
     assert second.meta == {"attack": "toy", "surface": "labels", "budget": 5, "seed": 1}
     assert third.query.text == "a text"
-    found = count(path)
-    assert {name: account.queries for name, account in found.accounts.items()} == {
-        "toy/full/5/0": 4, "toy/labels/5/1": 1}
-    assert found.lines_skipped == 0

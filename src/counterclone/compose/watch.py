@@ -15,9 +15,10 @@ from counterclone.compose.secrets import KEY_FILE, root_key
 from counterclone.config import DEFAULT_FILE, FILE_VARIABLE, Config, Watch
 from counterclone.errors import ConfigError, SourceError
 from counterclone.randomness import Prf
-from counterclone.watch import honest, sources
+from counterclone.watch import explanation, honest, sources
 from counterclone.watch.cases import Evidence
 from counterclone.watch.engine import Engine, Tell, detectors, reference_of
+from counterclone.watch.explanation import Explanation, Keeper
 from counterclone.watch.importers import Format
 from counterclone.watch.notices import Notifier, Sink, Syslog, Webhook
 from counterclone.watch.result import Watched
@@ -67,11 +68,14 @@ class Watching:
         watch = settings.watch if settings else Watch()
         root = _root(settings, path.parent, options.seed)
         digests, key = root.subkey("digests"), root.subkey("watch")
-        self.source = sources.find(_source(options, settings, path), digests, options.form)
+        place = _source(options, settings, path)
+        self.source = sources.find(place, digests, options.form)
         self._benign = _benign(options, watch, path, digests)
-        self.honest = honest.gather(self._benign or self.source, key)
-        if self.honest is not None and self._benign is None:
-            self.honest = honest.past(self.honest)
+        if self._benign is not None:
+            self.honest = honest.gather(self._benign, key)
+        else:
+            everybody = honest.gather(sources.find(place, digests, options.form), key)
+            self.honest = None if everybody is None else honest.past(everybody)
         self.engine = Engine(
             reference_of(self.honest, detectors(watch.detector), key), self.honest, key,
             false_alarms_per_year=watch.false_alarms_per_year, max_accounts=watch.max_accounts, tell=tell)
@@ -128,6 +132,22 @@ def follow(options: Options, config_file: str | None, say: Say, stop: threading.
             if stop.is_set():
                 break
         return watching.result
+
+
+def explain(account: str, options: Options, config_file: str | None) -> Explanation:
+    """Why an account is suspected, or why not; nobody is told anything.
+
+    Raises:
+        ConfigError: a mistake in the file or in the options.
+        SourceError: a source that isn't there, or can't be read; or there is no such account in it.
+    """
+    watching = Watching(options, config_file, lambda *_: None)
+    keeper = Keeper(account)
+    for traffic in watching.source.traffic():
+        watching.engine.take(traffic)
+        keeper.take(traffic)
+    watching.engine.search()
+    return explanation.explain(account, watching.engine, watching.result, watching.honest, keeper.exchanges)
 
 
 def notifier(watch: Watch, environ: Mapping[str, str] = os.environ) -> Notifier:

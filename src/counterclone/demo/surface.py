@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,7 +15,7 @@ from counterclone.answers import Rows, full_bits
 from counterclone.config import Config
 from counterclone.demo.asking import REPEATS
 from counterclone.demo.copier import N_SEEDS, Copy
-from counterclone.watch import totals
+from counterclone.journal import JournalFolder
 
 Honest = TypeVar("Honest")
 HOW_COPIES_ARE_TOLD = f"mean of {N_SEEDS} seeds (least-largest)"
@@ -67,8 +68,9 @@ class Journal(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, folder: Path) -> Journal:
         """The counts of a journal's folder."""
-        found = totals.count(folder)
-        return cls(found.queries, len(found.accounts), max(one.queries for one in found.accounts.values()))
+        queries = Counter(account for batch in JournalFolder(folder).batches()
+                          for account in batch.column("account").to_pylist())
+        return cls(queries.total(), len(queries), max(queries.values()))
 
     def __str__(self) -> str:
         return (f"The guard's journal knows {self.queries} queries of {self.accounts} accounts; the copier's "

@@ -11,12 +11,12 @@ from counterclone.answers import Rows, full_bits, top_labels
 from counterclone.encoders import VECTOR_SIZE, compact_features
 from counterclone.exchanges import Exchanges
 from counterclone.populations.beds import Bed
-from counterclone.populations.looks import Styles
+from counterclone.populations.looks import Look, Styles
 from counterclone.queries import Features, canonical_features
 from counterclone.randomness import Generator, Prf
 
 _DIGESTS = Prf.from_secret("counterclone populations").subkey("digests")
-_NUMBERS_AT_ONCE = 4 << 20
+_NUMBERS_AT_ONCE = 1 << 19
 PLAIN = -1
 
 
@@ -29,7 +29,8 @@ class Plan:
         times: seconds since 1970, (n,).
         items: which of `base` is asked, (n,).
         base: inputs, (m, features).
-        styles: what they are worn in, (senders, numbers).
+        look: what they are worn in.
+        styles: of the senders, (senders, numbers).
         senders: whose style, `PLAIN` for none, (n,).
         sources: the place of the query that each repeats, its own where it repeats none, (n,).
     """
@@ -38,6 +39,7 @@ class Plan:
     times: NDArray[np.float64]
     items: NDArray[np.intp]
     base: Features
+    look: Look
     styles: Styles
     senders: NDArray[np.intp]
     sources: NDArray[np.intp]
@@ -84,7 +86,7 @@ def ask(bed: Bed, plan: Plan, rng: Generator, *, raw: bool = False) -> Asked:
         worn = plan.base[plan.items[chosen]]
         senders = plan.senders[chosen]
         if (styled := np.flatnonzero(senders != PLAIN)).size:
-            worn[styled] = bed.look.wear(worn[styled], plan.styles[senders[styled]], rng)
+            worn[styled] = plan.look.wear(worn[styled], plan.styles[senders[styled]], rng)
         rows = bed.answer(worn)
         vectors[part] = compact_features(worn)
         labels[part] = top_labels(rows)

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import html
-import io
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from counterclone.audit.curve import Point
 from counterclone.audit.findings import dollars
-from counterclone.errors import ConfigError
+from counterclone.report.drawing import COLOURS, INK, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, LINE = "#010203", "#040506"
-"""Colours that become the page's own, which change with the reader's theme."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
-"""Told apart by those who see fewer colours, too (Okabe and Ito 2008), the last for lack of an eighth."""
 MARKERS, STYLES = "osD^vPX", ("-", "--", ":")
 ROOM = 0.05
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "text.color": INK, "axes.edgecolor": LINE,
-    "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": LINE, "axes.spines.top": False,
-    "axes.spines.right": False, "figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False}
 
 
 def curves(points: Sequence[Point], control: float, name: str) -> str:
@@ -39,16 +28,9 @@ def curves(points: Sequence[Point], control: float, name: str) -> str:
     Raises:
         ConfigError: matplotlib isn't installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
+    with drawing(8.6, 4.0, name) as (figure, drawn):
         from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
-    except ImportError:
-        raise ConfigError("matplotlib isn't installed; `pip install 'counterclone[audit]'`") from None
 
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(8.6, 4.0), layout="constrained")
         axes = figure.add_subplot()
         for number, (attack, line) in enumerate(_lines(points).items()):
             fidelity = [point.fidelity for point in line]
@@ -72,10 +54,7 @@ def curves(points: Sequence[Point], control: float, name: str) -> str:
         axes.grid(visible=True, linewidth=0.5)
         figure.legend(loc="outside right upper")
         _dollars(axes, points)
-        file = io.StringIO()
-        FigureCanvasSVG(figure)
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return _inlined(file.getvalue(), f"Agreement with the target against queries, surface {name}")
+        return drawn(f"Agreement with the target against queries, surface {name}")
 
 
 def _lines(points: Sequence[Point]) -> dict[str, list[Point]]:
@@ -98,14 +77,3 @@ def _dollars(axes: Axes, points: Sequence[Point]) -> None:
     above.set_xticks([budget * price for budget in sorted({point.budget for point in points})])
     above.xaxis.set_major_formatter(FuncFormatter(lambda usd, place: dollars(usd)))
     above.xaxis.set_minor_locator(NullLocator())
-
-
-def _inlined(document: str, label: str) -> str:
-    """An SVG document as an element of a page."""
-    element = document[document.index("<svg"):]
-    element = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", element, flags=re.DOTALL)
-    head, _, rest = element.partition(">")
-    view = re.search(r'viewBox="[^"]*"', head)
-    assert view is not None  # matplotlib writes one
-    element = f'<svg {view[0]} role="img" aria-label="{html.escape(label)}">{rest}'
-    return element.replace("xlink:href", "href").replace(INK, "currentColor").replace(LINE, "var(--line)").strip()
