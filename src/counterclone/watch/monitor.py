@@ -407,8 +407,9 @@ class Monitor:
             problems.append(f"most accounts moved away from the reference together, so {self.n_held:,} scorings "
                             "don't count: the model or its users changed; recalibrate with newer honest exchanges")
         if self._new_labels.are_many:
-            problems.append(f"{self._new_labels.share:.0%} of the last answers have labels that the reference never "
-                            "saw: the model was swapped or its classes changed; recalibrate with newer honest exchanges")
+            problems.append(f"{self._new_labels.share:.0%} of the last answers have labels that the reference "
+                            "never saw: the model was swapped or its classes changed; recalibrate with newer honest "
+                            "exchanges")
         return problems
 
     def _problems_of_table(self) -> list[str]:
