@@ -165,7 +165,7 @@ class Monitor:
     def problems(self) -> list[str]:
         """What keeps it from raising alarms, and what it forgot, in words."""
         return [*self.reference.problems, *self._problems_of_level(), *self._problems_of_drift(),
-                *self._problems_of_table()]
+                *self.table.problems]
 
     def take_alarms(self) -> list[Alarm]:
         """Alarms since the last call; an account raises one."""
@@ -408,18 +408,7 @@ class Monitor:
                             "don't count: the model or its users changed; recalibrate with newer honest exchanges")
         if self._new_labels.are_many:
             problems.append(f"{self._new_labels.share:.0%} of the last answers have labels that the reference "
-                            "never saw: the model was swapped or its classes changed; recalibrate with newer honest "
-                            "exchanges")
-        return problems
-
-    def _problems_of_table(self) -> list[str]:
-        table, problems = self.table, []
-        if table.n_forgotten:
-            problems.append(f"{table.n_forgotten:,} of {table.n_seen:,} accounts were forgotten, those that were "
-                            f"quiet longest first: there is room for {table.max_accounts:,}")
-        if table.n_jumps:
-            problems.append(f"{table.n_jumps:,} exchanges are earlier than the one before of their account: "
-                            "their gap counts as 0")
+                            "never saw: the model or its classes changed; recalibrate with newer honest exchanges")
         return problems
 
 
