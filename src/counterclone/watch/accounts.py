@@ -128,6 +128,18 @@ class AccountTable:
         return name
 
     @property
+    def problems(self) -> list[str]:
+        """What it forgot, and whose clocks jump back, in words."""
+        problems = []
+        if self.n_forgotten:
+            problems.append(f"{self.n_forgotten:,} of {self.n_seen:,} accounts were forgotten, those that were "
+                            f"quiet longest first: there is room for {self.max_accounts:,}")
+        if self.n_jumps:
+            problems.append(f"{self.n_jumps:,} exchanges are earlier than the one before of their account: "
+                            "their gap counts as 0")
+        return problems
+
+    @property
     def kinds(self) -> list[str]:
         """Names of the accounts' kinds, by number."""
         return list(self._kinds)

@@ -13,6 +13,7 @@ from counterclone.detectors._sample import kept
 from counterclone.detectors.repetition import digests
 from counterclone.protocols import Detector, States
 from counterclone.randomness import Prf
+from counterclone.watch.calibration import FEWEST_ACCOUNTS
 from counterclone.watch.cases import Evidence
 from counterclone.watch.honest import Honest
 from counterclone.watch.levels import SECONDS_PER_DAY, accounts_needed
@@ -151,10 +152,11 @@ class Engine:
     @property
     def problems(self) -> list[str]:
         """What keeps alarms from being raised, in words."""
-        found = self.monitor.problems
-        if not self.monitor.reference.gauges:
-            found.append(self._needed())
-        return [*found, *self._problems]
+        reference = self.monitor.reference
+        if reference.gauges:
+            return [*self.monitor.problems, *self._problems]
+        reasons = reference.problems if self._n_honest >= FEWEST_ACCOUNTS else ()
+        return [*reasons, self._needed(), *self.monitor.table.problems, *self._problems]
 
     def _needed(self) -> str:
         needed = accounts_needed(self.monitor.level)
