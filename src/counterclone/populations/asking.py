@@ -11,7 +11,7 @@ from counterclone.answers import Rows, full_bits, top_labels
 from counterclone.encoders import VECTOR_SIZE, compact_features
 from counterclone.exchanges import Exchanges
 from counterclone.populations.beds import Bed
-from counterclone.populations.looks import Look, Styles
+from counterclone.populations.looks import Styles
 from counterclone.queries import Features, canonical_features
 from counterclone.randomness import Generator, Prf
 
@@ -29,8 +29,7 @@ class Plan:
         times: seconds since 1970, (n,).
         items: which of `base` is asked, (n,).
         base: inputs, (m, features).
-        look: what they are worn in.
-        styles: of the senders, (senders, numbers).
+        styles: what they are worn in, (senders, numbers).
         senders: whose style, `PLAIN` for none, (n,).
         sources: the place of the query that each repeats, its own where it repeats none, (n,).
     """
@@ -39,7 +38,6 @@ class Plan:
     times: NDArray[np.float64]
     items: NDArray[np.intp]
     base: Features
-    look: Look
     styles: Styles
     senders: NDArray[np.intp]
     sources: NDArray[np.intp]
@@ -86,7 +84,7 @@ def ask(bed: Bed, plan: Plan, rng: Generator, *, raw: bool = False) -> Asked:
         worn = plan.base[plan.items[chosen]]
         senders = plan.senders[chosen]
         if (styled := np.flatnonzero(senders != PLAIN)).size:
-            worn[styled] = plan.look.wear(worn[styled], plan.styles[senders[styled]], rng)
+            worn[styled] = bed.look.wear(worn[styled], plan.styles[senders[styled]], rng)
         rows = bed.answer(worn)
         vectors[part] = compact_features(worn)
         labels[part] = top_labels(rows)

@@ -15,7 +15,7 @@ from counterclone.errors import ConfigError
 from counterclone.plugins import did_you_mean
 from counterclone.populations import datasets
 from counterclone.populations.datasets import Dataset
-from counterclone.populations.looks import ImageLook, MovableLook, ShareLook, TableLook
+from counterclone.populations.looks import ImageLook, Look, ShareLook, TableLook
 from counterclone.queries import Features
 from counterclone.randomness import generator
 
@@ -47,7 +47,7 @@ class Bed:
     name: str
     parts: Mapping[Part, Dataset]
     answer: Callable[[Features], Rows]
-    look: MovableLook
+    look: Look
     lower: Features
     upper: Features
     step: float
@@ -95,7 +95,7 @@ def load(name: str, release: int = 0) -> Bed:
 @dataclass(frozen=True)
 class _Recipe:
     data: Callable[[], Dataset]
-    look: Callable[[Features], MovableLook]
+    look: Callable[[Features], Look]
     side: int = 0
     step: float = 0.0
 

@@ -75,8 +75,8 @@ def _theft(bed: Bed, pool: Features, accounts: NDArray[np.intp], times: Times, r
         rng.permutation(len(pool)) for _ in range(max(n - 1, 0) // max(len(pool), 1)))])[:n]
     is_copy = np.arange(n) >= len(pool)
     senders = np.where(is_copy, rng.integers(0, len(moved), n), PLAIN)
-    return Plan(accounts=accounts, times=times, items=items, base=pool, look=bed.look, styles=moved,
-                senders=senders, sources=np.arange(n))
+    return Plan(accounts=accounts, times=times, items=items, base=pool, styles=moved, senders=senders,
+                sources=np.arange(n))
 
 
 def _cover(bed: Bed, accounts: NDArray[np.intp], times: Times, n_accounts: int, rng: Generator) -> Plan:
@@ -87,7 +87,7 @@ def _cover(bed: Bed, accounts: NDArray[np.intp], times: Times, n_accounts: int, 
     again = repeats(counts, rng.beta(0.6, 5.0, n_accounts), rng)
     return Plan(accounts=accounts, times=times,
                 items=catalogue.draw(favourites(n_accounts, catalogue.prior, rng), accounts, rng), base=own.inputs,
-                look=bed.look, styles=bed.look.draw(n_accounts, rng), senders=accounts, sources=resolved(again))
+                styles=bed.look.draw(n_accounts, rng), senders=accounts, sources=resolved(again))
 
 
 def _uneven(n_accounts: int, total: int, rng: Generator) -> Counts:

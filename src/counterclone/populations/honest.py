@@ -187,8 +187,7 @@ def _plan(scene: _Scene, group: _Group, drift: Drift, part: Part) -> Plan:
     items = scene.catalogue.draw(tastes, senders, scene.rng) if group.items is None else group.items
     again = repeats(group.counts, group.rates, scene.rng) if group.sources is None else group.sources
     return Plan(accounts=owners(group.counts), times=group.times, items=items,
-                base=scene.bed.parts[part].inputs, look=scene.bed.look, styles=styles, senders=senders,
-                sources=resolved(again))
+                base=scene.bed.parts[part].inputs, styles=styles, senders=senders, sources=resolved(again))
 
 
 def _metas(group: _Group, n: int, rng: Generator) -> list[dict[str, str]]:

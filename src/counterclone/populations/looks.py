@@ -32,10 +32,6 @@ class Look(Protocol):
         """Inputs in the style of each, with jitter: (n, features) and (n, numbers) to (n, features)."""
         ...
 
-
-class MovableLook(Look, Protocol):
-    """A look that may change for everybody."""
-
     def shifted(self, styles: Styles, by: float) -> Styles:
         """Styles of senders whose scanners, forms or habits all changed alike, by so many of their deviations."""
         ...
