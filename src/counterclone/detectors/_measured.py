@@ -59,13 +59,11 @@ class Knot:
         centre: their mean figures, (d,).
         whitening: makes figures' deviations uncorrelated, of variance 1: (d, d), symmetric.
         distances: logarithms of accounts' distances from the centre, ascending: (k,).
-        tail: by how much the logarithm of a distance grows where e times fewer accounts get so far.
     """
 
     centre: NDArray[np.float64]
     whitening: NDArray[np.float64]
     distances: NDArray[np.float64]
-    tail: float
 
     @classmethod
     def of(cls, figures: NDArray[np.float64]) -> Knot:
@@ -80,19 +78,23 @@ class Knot:
         covariance = covariance * (1.0 - shrinkage) + np.diag(variances * shrinkage + _SMALLEST_SPREAD**2)
         values, axes = np.linalg.eigh(covariance)
         whitening = axes / np.sqrt(values) @ axes.T
-        distances = np.sort(_distances(deviations @ whitening))
-        top = distances[-max(int(_TAIL * n), _FEWEST_IN_TAIL):]
-        return cls(centre, whitening, distances, max(float((top - top[0]).mean()), _SHORTEST_TAIL))
+        return cls(centre, whitening, np.sort(_distances(deviations @ whitening)))
+
+    @property
+    def tail(self) -> float:
+        """By how much the logarithm of a distance grows where e times fewer accounts get so far."""
+        top = self.distances[-max(int(_TAIL * len(self.distances)), _FEWEST_IN_TAIL):]
+        return float((top - top[0]).mean())
 
     def whitened(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
         """Figures (n, d) as deviations; one that isn't known deviates by nothing."""
         return np.nan_to_num(figures - self.centre, nan=0.0) @ self.whitening
 
-    def surprise(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """-ln of the share of honest accounts as far out, beyond the farthest ones by their tail: (n,)."""
+    def surprise(self, distances: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+        """-ln of the share of honest accounts as far out, beyond the farthest one by a tail: (n,)."""
         n = len(self.distances)
         n_nearer = np.searchsorted(self.distances, distances - _TIE)
-        beyond = np.maximum(distances - self.distances[-1], 0.0) / self.tail
+        beyond = np.maximum(distances - self.distances[-1], 0.0) / tail
         surprise: NDArray[np.float64] = np.log(n + 1.0) - np.log(n - n_nearer + 1.0) + beyond
         return surprise
 
@@ -105,11 +107,13 @@ class MeasuredTracker:
         summary: what is kept.
         numbers: of queries at which honest accounts were measured, ascending: (m,).
         knots: what they were like, (m,).
+        tail: the knots' mean tail.
     """
 
     summary: Summary
     numbers: NDArray[np.float64]
     knots: tuple[Knot, ...]
+    tail: float
 
     @classmethod
     def fit(cls, summary: Summary, reference: Exchanges) -> MeasuredTracker:
@@ -118,11 +122,15 @@ class MeasuredTracker:
         Raises:
             WatchError: fewer than 30 of them have 5 queries.
         """
-        starts = [(number, Knot.of(summary.figures(states))) for number, states in _starts(summary, reference)]
-        if not starts:
+        numbers, knots = [], []
+        for number, states in _starts(summary, reference):
+            numbers.append(number)
+            knots.append(Knot.of(summary.figures(states)))
+        if not knots:
             raise WatchError(f"the reference has fewer than {FEWEST_ACCOUNTS} accounts with {FEWEST_QUERIES} "
                              "queries each; give it more honest traffic")
-        return cls(summary, np.array([number for number, _ in starts]), tuple(knot for _, knot in starts))
+        tail = np.average([knot.tail for knot in knots], weights=[len(knot.distances) for knot in knots])
+        return cls(summary, np.array(numbers), tuple(knots), max(float(tail), _SHORTEST_TAIL))
 
     def empty(self, n: int) -> States:
         """Summaries of accounts that did nothing: (n, width)."""
@@ -142,7 +150,7 @@ class MeasuredTracker:
         distances = _distances(self._deviations(figures, counts))
         score = np.zeros(len(states))
         for knot, rows, weights in self._near(counts):
-            score[rows] += weights * knot.surprise(distances[rows])
+            score[rows] += weights * knot.surprise(distances[rows], self.tail)
         score[(counts < FEWEST_QUERIES) | np.isnan(figures).all(axis=1)] = np.nan
         return score
 
