@@ -247,6 +247,6 @@ def _engine(config: Config, folder: Path, built: Watching) -> Engine:
     found = honest.gather(source, key)
     for problem in source.problems:
         logger.warning("%s", problem)
-    return Engine(reference_of(found, detectors(watch.detector), key), len(found or ()), key,
+    return Engine(reference_of(found, detectors(watch.detector), key), found, key,
                   false_alarms_per_year=watch.false_alarms_per_year, max_accounts=watch.max_accounts,
                   tell=built.tell)
