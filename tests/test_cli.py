@@ -450,8 +450,8 @@ def test_a_case_is_exported_with_what_was_journalled() -> None:
     with contextlib.closing(JournalWriter("journal", "w")) as journal:
         for number, account in enumerate([ANN, "fedcba9876543210", ANN]):
             journal.append(Exchange(time=1_764_158_400.0 + number, account=account, account_class="",
-                                    dialect="oip", model="", decision="served", status=200, digests=[number + 1], labels=[0],
-                                    margins=[0.5], n_classes=2, bits=1.0))
+                                    dialect="oip", model="", decision="served", status=200,
+                                    digests=[number + 1], labels=[0], margins=[0.5], n_classes=2, bits=1.0))
     assert output("cases", "export", case, "case.zip") == f"Wrote case {case} and 2 exchanges to case.zip\n"
     with zipfile.ZipFile("case.zip") as archive:
         assert json.loads(archive.read("case.json"))["id"] == case
@@ -471,18 +471,25 @@ def test_a_case_that_is_not_there_is_two_and_one_line(arguments: list[str]) -> N
     assert not Path("x.zip").exists()
 
 
-# watch
+# watch: tests/watch/test_command.py has the rest
+
+NOBODY = ("counterclone: alarms at 12 false ones a year need honest accounts to compare with, and there are 1; ",
+          " would do: name some with --benign or [watch] benign")
+
 
 def test_lines_are_counted() -> None:
     write(LINES, "exchanges.jsonl")
     result = run("watch", "exchanges.jsonl")
     assert result.exit_code == 0
-    assert result.stderr.splitlines() == ["counterclone: exchanges.jsonl: line 4: JSON is malformed: invalid "
-                                          "character (byte 4)"]
-    assert "4 queries of 2 accounts" in result.stdout
+    bad, nobody = result.stderr.splitlines()
+    assert bad == "counterclone: exchanges.jsonl: line 4: JSON is malformed: invalid character (byte 4)"
+    assert nobody.startswith(NOBODY[0])
+    assert nobody.endswith(NOBODY[1])
+    assert "4 queries of 2 accounts, at 12 false alarms a year" in result.stdout
     rows = [line.split() for line in result.stdout.splitlines() if "busy" in line or "quiet" in line]
-    assert rows == [["busy", "3", "0"], ["[red]quiet[/red]", "1", "0"]]
+    assert rows == [["busy", "3", "-", "-", "0"], ["[red]quiet[/red]", "1", "-", "-", "8"]]
     assert "1 bad line was skipped." in result.stdout
+    assert "Counts only" in result.stdout
 
 
 def test_lines_are_counted_as_json() -> None:
@@ -490,11 +497,11 @@ def test_lines_are_counted_as_json() -> None:
     document = json_output("watch", "exchanges.jsonl")
     assert document["lines_skipped"] == 1
     assert document["campaigns"] == []
-    assert document["false_alarms_per_year"] is None
+    assert document["false_alarms_per_year"] == 12.0
     assert list(document["accounts"]) == ["busy", "[red]quiet[/red]"]
-    busy = document["accounts"]["busy"]
-    assert (busy["queries"], busy["first_time"], busy["last_time"]) == (3, 1764000000.0, 1764000009.0)
-    assert {"risk", "alarm_at_query", "p_value", "leaked_bits", "reasons"} <= set(busy)
+    assert document["accounts"]["busy"] == {
+        "queries": 3, "risk": None, "alarm_at_query": None, "p_value": None, "leaked_bits": 0.0, "reasons": [],
+        "first_time": 1764000000.0, "last_time": 1764000009.0}
 
 
 @pytest.mark.parametrize(("arguments", "source"), [(["missing.jsonl"], "missing.jsonl"), ([], "journal")],
@@ -549,7 +556,7 @@ def test_a_journal_is_counted(arguments: list[str]) -> None:
     assert [account["queries"] for account in document["accounts"].values()] == [5, 1]
     assert [account["leaked_bits"] for account in document["accounts"].values()] == pytest.approx([5.0, 1.0])
     assert not {"alice", "bob"} & set(document["accounts"])
-    assert "6 queries of 2 accounts" in output(*arguments)
+    assert "6 queries of 2 accounts" in run(*arguments).stdout
 
 
 # demo
