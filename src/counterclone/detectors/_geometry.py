@@ -33,6 +33,11 @@ _LEAST_SCALE = 0.25  # of the usual one, for coordinates that hardly vary
 _TAIL = 0.001
 _PRIOR = 20.0  # a class with few exchanges lies between its own mean and everybody's
 _HASH = 0x9E3779B1
+_OWN_SHAPE = 0.6  # how much of a class's covariance is its own
+_SHAPE_PRIOR = 50.0
+_FLOOR = 0.05  # of the mean variance: honest traffic to come varies where that of the past didn't
+_SIXTEENTHS = np.float32(16.0)
+_FARTHEST = np.float32(512.0)  # 32 deviations; 64 squares of it are 2**24
 _LOUDEST = 200  # exchanges of one account that count: nobody sets the geometry alone
 
 
@@ -104,14 +109,15 @@ class Buckets:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the queries of each class lie.
+    """Where the queries of each class lie, and how they vary there.
 
     Attributes:
         scaling: of vectors.
         buckets: of classes.
-        directions: of the variance within classes, from large to small, of length 4096, (64, directions).
-        centres: each class's mean along them, (buckets, directions).
-        per_deviation: what makes a product with them a number of honest deviations, (directions,).
+        directions: of each class's variance, from large to small, of length 4096, (buckets, 64, 64).
+        centres: each class's mean along them, (buckets, 64).
+        per_deviation: what makes a product with them a number of honest deviations, (buckets, 64).
+        n_varying: of the vectors' coordinates vary at all.
     """
 
     scaling: Scaling
@@ -119,38 +125,51 @@ class Geometry:
     directions: NDArray[np.float32]
     centres: NDArray[np.float32]
     per_deviation: NDArray[np.float32]
+    n_varying: int
 
     @classmethod
-    def fit(cls, reference: Exchanges) -> Self:
-        """Of honest exchanges that have a vector.
-
-        Raises:
-            WatchError: fewer than 100 have one.
-        """
-        part = measurable(reference)
+    def fit(cls, part: Exchanges) -> Self:
+        """Of honest exchanges that all have a vector."""
         scaling, buckets = Scaling.fit(part.vectors), Buckets.fit(part.labels)
-        steps = scaling(part.vectors)
-        own = buckets(part.labels)
+        steps, own = scaling(part.vectors), buckets(part.labels)
         means = class_means(steps, own, buckets.size)
-        within = steps - means[own]
-        variances, axes = np.linalg.eigh(within.T @ within / len(within))
-        floor = variances.mean() * len(variances) / (len(variances) + len(within))
-        used = np.flatnonzero(variances > 0.0)[::-1]
-        directions = np.rint(axes[:, used] * (LONGEST - VECTOR_SIZE)).astype(np.float32)
-        deviations = np.sqrt(variances[used] + floor + 1.0) * (LONGEST - VECTOR_SIZE)  # 1: a step's own width
-        return cls(scaling, buckets, directions, (means @ directions).astype(np.float32),
-                   (1.0 / deviations).astype(np.float32))
+        around = steps - means[own]
+        pooled = around.T @ around / len(around)
+        n_varying = int((np.diag(pooled) > 0.0).sum())
+        floor = _FLOOR * np.trace(pooled) / max(n_varying, 1) + 1.0  # 1: a step's own width
+        covariances = []
+        for bucket in range(buckets.size):
+            rows = around[own == bucket]
+            weight = _OWN_SHAPE * len(rows) / (len(rows) + _SHAPE_PRIOR)
+            covariances.append((1.0 - weight) * pooled + weight * rows.T @ rows / max(len(rows), 1))
+        variances, axes = np.linalg.eigh(np.array(covariances) + floor * np.eye(VECTOR_SIZE))
+        length = LONGEST - VECTOR_SIZE  # room for rounding
+        directions = np.rint(axes[:, :, ::-1] * length).astype(np.float32)
+        centres = np.einsum("ki,kij->kj", means, directions).astype(np.float32)
+        return cls(scaling, buckets, directions, centres,
+                   (1.0 / (length * np.sqrt(variances[:, ::-1]))).astype(np.float32), n_varying)
 
-    def deviations(self, part: Exchanges) -> NDArray[np.float32]:
-        """How far each query lies from the answered class's mean, in honest deviations along each direction.
+    def energies(self, part: Exchanges) -> NDArray[np.float32]:
+        """Squared deviations from the answered class's mean, along its directions: (n, 64).
+
+        They are whole numbers of 1/256 of the class's variance there, so their sums have no order.
 
         Args:
             part: exchanges that all have a vector.
         """
-        along = self.scaling(part.vectors) @ self.directions
-        along -= self.centres[self.buckets(part.labels)]
-        along *= self.per_deviation
-        return along
+        steps, buckets = self.scaling(part.vectors), self.buckets(part.labels)
+        order = np.argsort(buckets, kind="stable")
+        ends = np.cumsum(np.bincount(buckets, minlength=self.buckets.size))
+        energies = np.empty_like(steps)
+        for bucket in np.unique(buckets).tolist():
+            rows = order[ends[bucket - 1] if bucket else 0:ends[bucket]]
+            along = steps[rows] @ self.directions[bucket]
+            along -= self.centres[bucket]
+            along *= self.per_deviation[bucket] * _SIXTEENTHS
+            np.rint(along, out=along)
+            np.clip(along, -_FARTHEST, _FARTHEST, out=along)
+            energies[rows] = along * along
+        return energies
 
 
 def measurable(exchanges: Exchanges, *, most_each: int = _LOUDEST) -> Exchanges:
@@ -172,7 +191,8 @@ def with_vectors(exchanges: Exchanges) -> NDArray[np.intp]:
     return np.flatnonzero(~np.isnan(exchanges.vectors).any(axis=1))
 
 
-def class_means(values: NDArray[np.float32] | NDArray[np.int32], buckets: NDArray[np.intp], size: int) -> NDArray[np.float64]:
+def class_means(values: NDArray[np.float32] | NDArray[np.int32], buckets: NDArray[np.intp],
+                size: int) -> NDArray[np.float64]:
     """Each class's mean, nearer to everybody's the fewer it has: (n, d) to (size, d)."""
     overall = values.mean(axis=0, dtype=np.float64)
     sums = np.zeros((size, values.shape[1]))

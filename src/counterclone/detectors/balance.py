@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counterclone.detectors import _whitened
 from counterclone.detectors._geometry import Buckets
@@ -48,6 +49,7 @@ class _Labels:
     def size(self) -> int:
         return self.buckets.size
 
-    def add(self, states: States, exchanges: Exchanges) -> None:
+    def add(self, states: States, exchanges: Exchanges) -> NDArray[np.intp]:
         known = np.flatnonzero(exchanges.labels != NO_LABEL)
         _whitened.add_bins(states, exchanges.accounts[known], self.buckets(exchanges.labels[known]))
+        return known

@@ -8,13 +8,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from counterclone.detectors import _bins, _whitened
+from counterclone.detectors import _whitened
+from counterclone.detectors._bins import Bins
 from counterclone.detectors._geometry import Geometry, measurable, with_vectors
 from counterclone.exchanges import Exchanges
 from counterclone.plugins import Spec
 from counterclone.protocols import States
 
-SHARES = np.array([0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 0.998])
+SHARES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 0.998)
+"""Of a class's honest queries below each edge."""
 
 
 class Energy(Spec, frozen=True):
@@ -35,32 +37,35 @@ class Energy(Spec, frozen=True):
         Raises:
             WatchError: too few queries with vectors, or too few accounts.
         """
-        geometry = Geometry.fit(reference)
-        shares = _shares(geometry, measurable(reference))
-        return _whitened.fit(_Energies(geometry, _bins.quantiles(shares, SHARES)), reference)
+        part = measurable(reference)
+        geometry = Geometry.fit(part)
+        buckets = geometry.buckets(part.labels)
+        bins = Bins.fit(_shares(geometry, part), buckets, geometry.buckets.size, SHARES)
+        return _whitened.fit(_Energies(geometry, bins), reference)
 
 
 @dataclass(frozen=True)
 class _Energies:
     geometry: Geometry
-    edges: NDArray[np.float32]
+    bins: Bins
     unit: ClassVar[float] = 1.0
 
     @property
     def size(self) -> int:
-        return len(self.edges) + 1
+        return self.bins.size
 
-    def add(self, states: States, exchanges: Exchanges) -> None:
-        part = exchanges.select(with_vectors(exchanges))
-        bins = np.searchsorted(self.edges, _shares(self.geometry, part), side="right")
+    def add(self, states: States, exchanges: Exchanges) -> NDArray[np.intp]:
+        rows = with_vectors(exchanges)
+        part = exchanges.select(rows)
+        bins = self.bins(_shares(self.geometry, part), self.geometry.buckets(part.labels))
         _whitened.add_bins(states, part.accounts, bins)
+        return rows
 
 
 def _shares(geometry: Geometry, part: Exchanges) -> NDArray[np.float32]:
-    """The logarithm of the trailing directions' energy over the leading ones', each in its own unit: (n,)."""
-    sixteenths = np.rint(geometry.deviations(part) * np.float32(16.0)).clip(-512.0, 512.0)
-    squares = sixteenths**2
-    half = squares.shape[1] // 2
-    leading, trailing = squares[:, :half].sum(axis=1), squares[:, half:].sum(axis=1)
+    """How much of the energy is in the directions of small variance, each in its own unit: (n,)."""
+    energies = geometry.energies(part)
+    half = geometry.n_varying // 2
+    leading, trailing = energies[:, :half].sum(axis=1), energies[:, half:].sum(axis=1)
     shares: NDArray[np.float32] = trailing / (leading + trailing + np.float32(1.0))
     return shares

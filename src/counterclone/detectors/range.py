@@ -45,9 +45,10 @@ class _Outside:
     size: ClassVar[int] = BINS
     unit: ClassVar[float] = 1.0
 
-    def add(self, states: States, exchanges: Exchanges) -> None:
+    def add(self, states: States, exchanges: Exchanges) -> NDArray[np.intp]:
         rows = with_vectors(exchanges)
         vectors = exchanges.vectors[rows]
         counts = ((vectors < self.low) | (vectors > self.high)).sum(axis=1)
         bins = np.frexp(counts)[1].astype(np.intp)  # 0, then one more for each doubling
         _whitened.add_bins(states, exchanges.accounts[rows], bins)
+        return rows

@@ -83,11 +83,12 @@ class _Features:
         means = np.rint(class_means(features, buckets(part.labels), buckets.size)).astype(np.int32)
         return cls(scaling, buckets, frequencies, phases, means)
 
-    def add(self, states: States, exchanges: Exchanges) -> None:
+    def add(self, states: States, exchanges: Exchanges) -> NDArray[np.intp]:
         rows = with_vectors(exchanges)
         values = _cosines(self.scaling(exchanges.vectors[rows]), self.frequencies, self.phases)
         values -= self.means[self.buckets(exchanges.labels[rows])]
         _whitened.add_rows(states, exchanges.accounts[rows], values)
+        return rows
 
 
 def _cosines(steps: NDArray[np.float32], frequencies: NDArray[np.float32], phases: NDArray[np.int32],
