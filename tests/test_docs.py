@@ -14,8 +14,9 @@ from counterclone.config import AccountClass, Config, Tier
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md")}
 KINDS = [(family, kind) for family in plugins.FAMILIES for kind in plugins.kinds(family)]
-PAGE_OF = {"attacks": "attacks", "policies": "policies", "rules": "rules", "dialects": "http"}
-FACTS = {"attacks": ("Needs", "Proves", "Can't", "Paper"),
+PAGE_OF = {"attacks": "attacks", "policies": "policies", "rules": "rules", "detectors": "detectors",
+           "dialects": "http"}
+FACTS = {"attacks": ("Needs", "Proves", "Can't", "Paper"), "detectors": ("Needs", "Sees", "Can't", "Paper"),
          **dict.fromkeys(("policies", "rules"), ("Needs", "Hides", "Costs", "Limits", "Paper"))}
 
 
@@ -36,7 +37,7 @@ def test_every_plugin_is_described(family: str, kind: str) -> None:
 
 @pytest.mark.parametrize(("family", "kind"), [pair for pair in KINDS if pair[0] != "dialects"],
                          ids=lambda name: name)
-def test_every_attack_policy_and_rule_says_what_it_does(family: str, kind: str) -> None:
+def test_every_other_plugin_says_what_it_does(family: str, kind: str) -> None:
     text = part(family, f"## `{kind}`")
     assert [fact for fact in FACTS[family] if f"- **{fact}" not in text] == []
     assert (f"--attack {kind}" if family == "attacks" else f'kind = "{kind}"') in text

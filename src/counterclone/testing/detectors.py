@@ -133,7 +133,7 @@ def _learnt(tracker: Tracker, exchanges: Exchanges, n_accounts: int) -> States:
 
 def _check_flags(detector: Detector) -> None:
     law = "a detector says what it needs and what a high score means"
-    demand(isinstance(detector.needs, frozenset) and detector.needs <= NEEDS, detector, law,
+    demand(detector.needs <= NEEDS, detector, law,
            f"`needs` is {detector.needs!r}, expected a frozenset of {', '.join(sorted(NEEDS))}")
     demand(bool(detector.words.strip()), detector, law, "`words` is empty")
 
