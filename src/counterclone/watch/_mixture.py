@@ -6,6 +6,7 @@ since a campaign has too few accounts to tell more (Dempster, Laird, Rubin 1977)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,16 @@ from counterclone.watch._space import Points, Space
 
 FEWEST = 8
 """Accounts that a cloud is drawn from; fewer say nothing about its place."""
-_ROUNDS = 30
+_ROUNDS = 25
 _GATHERINGS = 8
+_HONEST_LOOKED_AT = 10_000
+_SAME = 0.9
 _PRIOR_ACCOUNTS = 10.0  # that say: spread as honest accounts are
 _NARROWEST, _WIDEST = 0.1, 1.5
 _SETTLED = 1e-3
+
+
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -44,50 +50,82 @@ class Cloud:
         return _odds(self.space, self.centre, self.variances, points, points**2)
 
 
-def grow(space: Space, points: Points, honest: Points, members: NDArray[np.intp]) -> Cloud | None:
-    """The cloud that some accounts start and all of them settle; None where it dissolves.
+def grow(space: Space, points: Points, honest: Points, starts: Sequence[Rows]) -> list[Cloud]:
+    """The clouds that starts gather and settle in; some dissolve, and some are the same.
 
     Args:
         space: where honest accounts are round.
         points: accounts under suspicion, in it, (n, dimensions).
         honest: honest accounts, (m, dimensions).
-        members: of `points`, that start it.
+        starts: rows of `points`, for each.
     """
-    squared, honest_squared = points**2, honest**2
+    squared = points**2
+    honest = honest[:_HONEST_LOOKED_AT]
+    honest_squared = honest**2
+    clouds: list[Cloud] = []
+    for start in starts:
+        weights = _gathered(space, points, squared, start)
+        if all(_overlap(weights, cloud.learned > 0.0) < _SAME for cloud in clouds):
+            cloud = _settled(space, points, squared, weights, honest=honest, honest_squared=honest_squared)
+            clouds += [] if cloud is None else [cloud]
+    return clouds
+
+
+def _gathered(space: Space, points: Points, squared: Points, start: Rows) -> Points:
+    """As many accounts as a start has, those nearest to what they have in common: weights, (n,).
+
+    A start that is few accounts of a cloud and many others has no density of its own yet.
+    """
     weights = np.zeros(len(points))
-    weights[members] = 1.0
+    weights[start] = 1.0
+    for _ in range(_GATHERINGS):
+        before = weights
+        odds = _odds(space, *_drawn(points, squared, weights), points, squared, weights=weights)
+        weights = np.zeros(len(points))
+        weights[np.argpartition(-odds, len(start) - 1)[:len(start)]] = 1.0
+        if (weights == before).all():
+            break
+    return weights
+
+
+def _settled(space: Space, points: Points, squared: Points, weights: Points, *, honest: Points,
+             honest_squared: Points) -> Cloud | None:
     cloud = None
-    for number in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         total = weights.sum()
         if total < FEWEST:
             return None
         centre, variances = _drawn(points, squared, weights)
-        # an account is nearer to a mean that it is part of: without this, few accounts by chance are a cloud
-        nearer = (total / (total - np.minimum(weights, total / 2.0)))**2
-        odds = _odds(space, centre, variances, points, squared, nearer=nearer)
-        honest_odds = _odds(space, centre, variances, honest, honest_squared)
+        odds = _odds(space, centre, variances, points, squared, weights=weights)
         cloud = Cloud(space, centre, variances, odds)
         share = max(weights.mean(), 1.0 / len(points))
         # what honest accounts put into the cloud isn't the campaign's: its share is what there is beyond them
+        honest_odds = _odds(space, centre, variances, honest, honest_squared)
         usual = float(expit(honest_odds + np.log(share / (1.0 - share))).mean())
         excess = max(share - usual, 0.1 / len(points))
         before = weights
-        if number < _GATHERINGS:  # a start that is few of the cloud and many others has no density yet: it gathers
-            weights = np.zeros(len(points))
-            weights[np.argpartition(-odds, len(members) - 1)[:len(members)]] = 1.0
-            continue
         weights = excess / (share + np.exp(np.minimum(np.log1p(-share) - odds, 500.0)))
         if np.abs(weights - before).sum() < _SETTLED * total:
             break
     return cloud
 
 
+def _overlap(weights: Points, others: NDArray[np.bool_]) -> float:
+    both = float(weights[others].sum())
+    return both / max(float(weights.sum()), float(others.sum()), 1.0)
+
+
 def _odds(space: Space, centre: Points, variances: Points, points: Points, squared: Points, *,
-          nearer: Points | float = 1.0) -> Points:
+          weights: Points | None = None) -> Points:
+    """Of points under a cloud, (n,); `weights` are what each has in it, which it mustn't profit from."""
     inverse = 1.0 / variances
     # of (x - centre)**2 / variance only products with matrices are made: the rows are many
     distances = squared @ inverse - 2.0 * (points @ (centre * inverse)) + centre**2 @ inverse
-    odds: Points = -(nearer * distances + np.log(variances).sum()) / 2.0 - space.log_density(squared.sum(axis=1))
+    if weights is not None:
+        # an account is nearer to a mean that it is part of: without this, few accounts by chance are a cloud
+        total = weights.sum()
+        distances = distances * (total / (total - np.minimum(weights, total / 2.0)))**2
+    odds: Points = -(distances + np.log(variances).sum()) / 2.0 - space.log_density(squared.sum(axis=1))
     return odds
 
 

@@ -14,7 +14,8 @@ _NEAR = 3.0
 """Further out along a coordinate, distances count by their logarithm: one odd figure isn't everything."""
 _SIZES = np.array([0.8, 1.0, 1.25, 1.6, 2.0, 2.5, 3.5, 5.0])
 _ROUNDS = 50
-_FURTHEST_MOVE, _LARGEST_GROWTH = 1.0, 1.5
+_UNMOVED, _FURTHEST_MOVE, _LARGEST_GROWTH = 0.1, 1.0, 1.5
+_QUARTILES = 1.349  # of a normal distribution, from one to the other
 _RIDGE = 0.05  # of the mean variance
 
 
@@ -38,6 +39,7 @@ class Space:
     def fit(cls, honest: Points) -> Space:
         """The space of honest accounts' profiles, (accounts, dimensions)."""
         centre, units = middle(honest)
+        units = np.maximum(units, 1e-6 + 0.1 * honest.std(axis=0))
         tame = _tame((honest - centre) / units)
         variances, directions = np.linalg.eigh(np.cov(tame, rowvar=False).reshape(honest.shape[1], -1))
         ridge = _RIDGE * variances.mean()
@@ -59,8 +61,10 @@ class Space:
             profiles: (accounts, dimensions).
         """
         centre, units = middle(profiles)
-        step = ((centre - self.centre) / self.units).clip(-_FURTHEST_MOVE, _FURTHEST_MOVE)
-        growth = (units / self.units).clip(1.0 / _LARGEST_GROWTH, _LARGEST_GROWTH)
+        step = (centre - self.centre) / self.units
+        # where nobody drifted nothing moves: trees would tell figures of few values apart by a hair's shift
+        step = np.copysign((np.abs(step) - _UNMOVED).clip(0.0, _FURTHEST_MOVE), step)
+        growth = (units / self.units - _UNMOVED).clip(1.0, _LARGEST_GROWTH)
         return replace(self, centre=self.centre + step * self.units, units=self.units * growth)
 
     def place(self, profiles: Points) -> Points:
@@ -79,9 +83,12 @@ class Space:
 
 
 def middle(points: Points) -> tuple[Points, Points]:
-    """Where most of them are along each coordinate, and how far apart: (dimensions,) each."""
-    low, centre, high = np.quantile(points, [0.16, 0.5, 0.84], axis=0)
-    return centre, np.maximum((high - low) / 2.0, 1e-6 + 0.1 * points.std(axis=0))
+    """Where most of them are along each coordinate, and how far apart, as normal deviations: (dimensions,) each.
+
+    A campaign of a fifth of the accounts hardly moves quartiles, however far out it is.
+    """
+    low, centre, high = np.quantile(points, [0.25, 0.5, 0.75], axis=0)
+    return centre, (high - low) / _QUARTILES
 
 
 def _tame(points: Points) -> Points:

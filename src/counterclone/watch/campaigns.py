@@ -141,6 +141,7 @@ class _Night:
     def directions(self, groups: Sequence[_Group]) -> Points:
         """Where each group lies from the middle of all accounts, of length 1: (groups, dimensions)."""
         centre, units = middle(self.profiles[self.rows])
+        units = np.maximum(units, 1e-6)
         means = np.stack([((self.profiles[group.rows] - centre) / units).mean(axis=0) for group in groups])
         lengths: Points = np.sqrt((means**2).sum(axis=1, keepdims=True))
         return means / np.maximum(lengths, 1e-12)
