@@ -142,7 +142,7 @@ def test_a_family_is_listed_as_json() -> None:
 def test_another_family_is_an_error(family: str, near: str) -> None:
     assert failure("list", family) == [
         f"counterclone: there is no family '{family}'{near}; expected one of attacks, policies, rules, "
-        "dialects"]
+        "detectors, dialects"]
 
 
 # check
@@ -473,8 +473,8 @@ def test_a_case_that_is_not_there_is_two_and_one_line(arguments: list[str]) -> N
 
 # watch: tests/watch/test_command.py has the rest
 
-NOBODY = ("counterclone: alarms at 12 false ones a year need honest accounts to compare with, and there are 1; ",
-          " would do: name some with --benign or [watch] benign")
+NOBODY = ("counterclone: alarms at 12 false ones a year need honest accounts to compare with, and there are 2; ",
+          "so short a time that nobody can say how many would do: name some with --benign or [watch] benign")
 
 
 def test_lines_are_counted() -> None:

@@ -224,7 +224,7 @@ def guard(listen: str | None, admin: str | None, config_file: str | None, as_jso
 @click.argument("family")
 @common
 def list_(family: str, config_file: str | None, as_json: bool, seed: int) -> None:
-    """List the plug-ins of FAMILY: attacks, policies, rules or dialects."""
+    """List the plug-ins of FAMILY: attacks, policies, rules, detectors or dialects."""
     if family not in plugins.FAMILIES:
         names = list(plugins.FAMILIES)
         raise ConfigError(f"there is no family '{family}'{plugins.did_you_mean(family, names)}; expected one of "

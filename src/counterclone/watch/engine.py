@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DEFAULT_DETECTORS = ("residual", "typicality", "energy", "margin", "repetition", "tempo")
 """What accounts are compared by where nobody says."""
 _FEWEST_QUERIES = 5
+_MOST_NEEDED = 1_000_000
+"""More honest accounts aren't asked for: as time goes on, fewer will do."""
 
 Tell = Callable[[Sequence[str], Evidence, str], None]
 """Takes the accounts and the evidence of an alarm, and a campaign's id or ""; it may not wait."""
@@ -160,9 +162,10 @@ class Engine:
 
     def _needed(self) -> str:
         needed = accounts_needed(self.monitor.level)
-        more = "" if needed is None else f"; {round(needed / CALIBRATION_SHARE):,} would do"
+        more = (f"{round(needed / CALIBRATION_SHARE):,} would do" if needed and needed <= _MOST_NEEDED
+                else "the traffic spans so short a time that nobody can say how many would do")
         return (f"alarms at {self._rate:g} false ones a year need honest accounts to compare with, and there are "
-                f"{self._n_honest:,}{more}: name some with --benign or [watch] benign")
+                f"{self._n_honest:,}; {more}: name some with --benign or [watch] benign")
 
     def _times(self) -> tuple[float, float]:
         """The first and the last time of what is remembered."""
