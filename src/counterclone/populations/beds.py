@@ -6,15 +6,16 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from counterclone.answers import Rows
 from counterclone.errors import ConfigError
 from counterclone.plugins import did_you_mean
-from counterclone.populations import datasets
+from counterclone.populations import datasets, domains
 from counterclone.populations.datasets import Dataset
+from counterclone.populations.domains import Draw
 from counterclone.populations.looks import ImageLook, Look, ShareLook, TableLook
 from counterclone.queries import Features
 from counterclone.randomness import generator
@@ -37,6 +38,8 @@ class Bed:
         parts: the data, cut once and for all.
         answer: the model: (n, features) to probabilities, (n, classes).
         look: how senders differ.
+        natural: draws inputs of another world.
+        near: draws inputs of a neighbouring one.
         lower: the least value of each feature, (features,).
         upper: the largest.
         step: values are whole multiples of it, 0 for any.
@@ -48,6 +51,8 @@ class Bed:
     parts: Mapping[Part, Dataset]
     answer: Callable[[Features], Rows]
     look: Look
+    natural: Draw
+    near: Draw
     lower: Features
     upper: Features
     step: float
@@ -70,7 +75,7 @@ def load(name: str, release: int = 0) -> Bed:
     """A bed; its model is fitted once in a process.
 
     Args:
-        name: digits, mnist, letter or spambase.
+        name: digits, mnist, letter, spambase or langid.
         release: another number is a model that was trained anew, on the same data, as its owner may release one.
 
     Raises:
@@ -85,28 +90,51 @@ def load(name: str, release: int = 0) -> Bed:
     lower, upper = whole.inputs.min(axis=0), whole.inputs.max(axis=0)
     if recipe.side:
         lower, upper = np.zeros_like(lower), np.ones_like(upper)
+    facts = _Facts(parts, lower, upper)
     answer = _fitted(parts["training"], release, is_scaled=bool(recipe.side))
     rest = [part for purpose, part in parts.items() if purpose != "training"]
     right = np.concatenate([answer(part.inputs).argmax(axis=1) == part.labels for part in rest])
-    return Bed(name=name, parts=parts, answer=answer, look=recipe.look(whole.inputs), lower=lower, upper=upper,
-               step=recipe.step, side=recipe.side, accuracy=float(right.mean()))
+    return Bed(name=name, parts=parts, answer=answer, look=recipe.look(facts), natural=recipe.natural(facts),
+               near=recipe.near(facts), lower=lower, upper=upper, step=recipe.step, side=recipe.side,
+               accuracy=float(right.mean()))
 
 
 @dataclass(frozen=True)
 class _Recipe:
+    """How a bed is made; `look`, `natural` and `near` are made of what is known by then."""
+
     data: Callable[[], Dataset]
-    look: Callable[[Features], Look]
+    look: Callable[[_Facts], Look]
+    natural: Callable[[_Facts], Draw]
+    near: Callable[[_Facts], Draw]
     side: int = 0
     step: float = 0.0
 
 
+class _Facts(NamedTuple):
+    parts: Mapping[Part, Dataset]
+    lower: Features
+    upper: Features
+
+
 _BEDS = {
-    "digits": _Recipe(datasets.digits, lambda _: ImageLook(8), side=8),
-    "mnist": _Recipe(datasets.mnist, lambda _: ImageLook(28, move=0.5), side=28),
-    "letter": _Recipe(lambda: datasets.keel("letter"), lambda inputs: TableLook(
-        inputs.min(axis=0), inputs.max(axis=0), inputs.std(axis=0), step=1.0), step=1.0),
-    "spambase": _Recipe(lambda: datasets.keel("spambase"), lambda inputs: ShareLook(
-        inputs.min(axis=0), inputs.max(axis=0))),
+    "digits": _Recipe(datasets.digits, lambda _: ImageLook(8), lambda _: domains.patches(8),
+                      lambda _: domains.chosen(domains.smaller_digits), side=8),
+    "mnist": _Recipe(datasets.mnist, lambda _: ImageLook(28, move=0.5), lambda _: domains.patches(28),
+                     lambda _: domains.chosen(domains.larger_digits), side=28),
+    "letter": _Recipe(
+        lambda: datasets.keel("letter"),
+        lambda facts: TableLook(facts.lower, facts.upper, facts.parts["training"].inputs.std(axis=0), step=1.0),
+        lambda facts: domains.foreign("penbased", facts.lower, facts.upper),
+        lambda facts: domains.marginals(facts.parts["attack"].inputs), step=1.0),
+    "spambase": _Recipe(
+        lambda: datasets.keel("spambase"), lambda facts: ShareLook(facts.lower, facts.upper),
+        lambda facts: domains.foreign("optdigits", facts.lower, facts.upper),
+        lambda facts: domains.marginals(facts.parts["attack"].inputs)),
+    "langid": _Recipe(
+        lambda: datasets.languages(datasets.LANGUAGES), lambda facts: ShareLook(facts.lower, facts.upper),
+        lambda _: domains.chosen(datasets.english),
+        lambda _: domains.chosen(lambda: datasets.languages(datasets.OTHER_LANGUAGES).inputs)),
 }
 
 
