@@ -63,8 +63,8 @@ def test_exact_repeats_change_nothing() -> None:
 def test_distances_are_those_of_the_scaled_vectors() -> None:
     grid = np.zeros((5, 64))
     grid[:, 0] = [0.0, 1.0, 2.0, 3.0, 4.0]
-    scale = TRACKER.summary.cells.projection.scale[0]  # type: ignore[attr-defined]
-    mean, spread = TRACKER.summary.figures(_all_kept(grid * scale))[0]
+    rate = TRACKER.summary.cells.projection.rate[0]  # type: ignore[attr-defined]
+    mean, spread = TRACKER.summary.figures(_all_kept(grid / rate))[0]
     assert mean == pytest.approx(np.log(16.0), abs=0.1)  # sixteenths of a deviation
     assert spread == pytest.approx(np.log(0.05), abs=0.7)
 

@@ -23,17 +23,17 @@ _LEAST_SCALE = 0.5  # of the usual spread, for coordinates that hardly vary
 
 @dataclass(frozen=True)
 class Projection:
-    """Random signed sums of the vectors' scaled coordinates, in whole numbers.
+    """Random signed sums of the vectors' scaled coordinates, in whole numbers that 32-bit floats hold exactly.
 
     Attributes:
         centre: (64,).
-        scale: standard deviations, (64,).
+        rate: 1 over the coordinates' standard deviations, (64,).
         signs: (64, p).
     """
 
-    centre: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    signs: NDArray[np.float64]
+    centre: NDArray[np.float32]
+    rate: NDArray[np.float32]
+    signs: NDArray[np.float32]
 
     @classmethod
     def fit(cls, reference: Exchanges, *, n_projections: int) -> Self:
@@ -49,19 +49,24 @@ class Projection:
         spreads = vectors.std(axis=0)
         usual = float(np.median(spreads[spreads > 0.0])) if spreads.any() else 1.0
         rng = generator(int(salt_of(reference.digests, 0)), "projection", n_projections)
-        return cls(vectors.mean(axis=0), np.maximum(spreads, _LEAST_SCALE * usual),
-                   rng.choice([-1.0, 1.0], (VECTOR_SIZE, n_projections)))
+        return cls(vectors.mean(axis=0).astype(np.float32),
+                   (1.0 / np.maximum(spreads, _LEAST_SCALE * usual)).astype(np.float32),
+                   rng.choice([-1.0, 1.0], (VECTOR_SIZE, n_projections)).astype(np.float32))
 
-    def scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    def scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Vectors in standard deviations from the reference's mean: (n, 64)."""
-        scaled: NDArray[np.float64] = (vectors - self.centre) / self.scale
-        return scaled
+        return (vectors - self.centre) * self.rate
 
-    def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n, 64) to (n, p)."""
-        reach = _STEPS * _FARTHEST
-        projected: NDArray[np.float64] = np.rint(self.scaled(vectors) * _STEPS).clip(-reach, reach) @ self.signs
-        return projected
+    def sums(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scaled vectors (n, 64) to (n, p)."""
+        return steps(scaled, _STEPS, _FARTHEST) @ self.signs
+
+
+def steps(scaled: NDArray[np.float32], steps: float, farthest: float) -> NDArray[np.float32]:
+    """Whole numbers, so many for 1, up to those for `farthest`: (n, d)."""
+    whole = scaled * np.float32(steps)
+    np.rint(whole, out=whole)
+    return np.clip(whole, np.float32(-steps * farthest), np.float32(steps * farthest), out=whole)
 
 
 @dataclass(frozen=True)
@@ -93,14 +98,15 @@ class Cells:
             WatchError: fewer than 100 exchanges have vectors.
         """
         projection = Projection.fit(reference, n_projections=n_projections)
-        widths = width * projection(reference.vectors[has_vector(reference)]).std(axis=0)
+        sums = projection.sums(projection.scaled(reference.vectors[has_vector(reference)]))
         rng = generator(int(salt_of(reference.digests, 0)), "cells", n_projections)
         odd = rng.integers(0, 2**63, n_projections).astype(np.uint64) * np.uint64(2) + np.uint64(1)
-        return cls(projection, np.maximum(widths, 1.0), rng.random(n_projections), odd)
+        return cls(projection, np.maximum(width * sums.std(axis=0, dtype=np.float64), 1.0),
+                   rng.random(n_projections), odd)
 
-    def hashes(self, vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
-        """The cell of each vector (n, 64), as a number: (n,)."""
-        boxes = np.floor(self.projection(vectors) / self.widths + self.offsets).astype(np.int64)
+    def hashes(self, scaled: NDArray[np.float32]) -> NDArray[np.uint64]:
+        """The cell of each vector, scaled by the projection (n, 64), as a number: (n,)."""
+        boxes = np.floor(self.projection.sums(scaled) / self.widths + self.offsets).astype(np.int64)
         hashes: NDArray[np.uint64] = (boxes.view(np.uint64) * self.multipliers).sum(axis=1, dtype=np.uint64)
         return hashes
 

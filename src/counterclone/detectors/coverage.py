@@ -54,7 +54,8 @@ class Places:
         rows = np.flatnonzero(has_vector(exchanges))
         accounts = exchanges.accounts[rows]
         np.add.at(states[:, 0], accounts, 1)  # the table may be far larger than the batch
-        self.sample.learn(states[:, 1:], accounts, self.cells.hashes(exchanges.vectors[rows]))
+        scaled = self.cells.projection.scaled(exchanges.vectors[rows])
+        self.sample.learn(states[:, 1:], accounts, self.cells.hashes(scaled))
 
     def merge(self, states: States, others: States) -> States:
         """The summaries of both: (n, 129)."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from counterclone.detectors._cells import Cells, has_vector
+from counterclone.detectors._cells import Cells, has_vector, steps
 from counterclone.detectors._measured import MeasuredTracker
 from counterclone.detectors._sample import mixed, salt_of
 from counterclone.encoders import VECTOR_SIZE
@@ -19,7 +19,7 @@ from counterclone.protocols import States
 N_SLOTS = 24
 
 _STEPS = 16.0  # of a standard deviation
-_FARTHEST = 127.0
+_FARTHEST = 7.5  # standard deviations: 120 steps, which 8 bits hold
 _POINT_WORDS = VECTOR_SIZE // 8
 _N_PROJECTIONS, _WIDTH = 2, 1.0
 _CELL_BITS, _KEY_BITS = 24, 39
@@ -69,10 +69,11 @@ class Points:
         rows = np.flatnonzero(has_vector(exchanges))
         if not len(rows):
             return
-        accounts, vectors = exchanges.accounts[rows], exchanges.vectors[rows]
+        accounts = exchanges.accounts[rows]
+        scaled = self.cells.projection.scaled(exchanges.vectors[rows])
         np.add.at(states[:, 0], accounts, 1)  # the table may be far larger than the batch
-        points = self._packed(vectors)
-        words, slots = self._words(self.cells.hashes(vectors), points)
+        points = _packed(scaled)
+        words, slots = self._words(self.cells.hashes(scaled), points)
         places = accounts * N_SLOTS + slots
         order = np.lexsort((words, places))
         last = order[np.flatnonzero(np.diff(places[order], append=-1))]
@@ -93,12 +94,6 @@ class Points:
         parts = [_figures(states[start:start + _CHUNK]) for start in range(0, len(states), _CHUNK)]
         return np.concatenate(parts) if parts else np.empty((0, 2))
 
-    def _packed(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Coordinates in 8 bits, eight a word: (n, 64) to (n, 8)."""
-        steps = np.rint(self.cells.projection.scaled(vectors) * _STEPS).clip(-_FARTHEST, _FARTHEST)
-        packed: NDArray[np.int64] = steps.astype(np.int8).view("<i8")
-        return packed
-
     def _words(self, cells: NDArray[np.uint64], points: NDArray[np.int64],
                ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
         """What is compared, the cell's key above the point's, and the slots: (n,) each.
@@ -111,6 +106,12 @@ class Points:
         cells = np.maximum(mixed(cells, self.salt) >> np.uint64(64 - _CELL_BITS), np.uint64(1))
         words = (cells << np.uint64(_KEY_BITS)) | (hashes >> np.uint64(64 - _KEY_BITS))
         return words.astype(np.int64), (hashes % np.uint64(N_SLOTS)).astype(np.intp)
+
+
+def _packed(scaled: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Coordinates in 8 bits, eight a word: (n, 64) to (n, 8)."""
+    packed: NDArray[np.int64] = steps(scaled, _STEPS, _FARTHEST).astype(np.int8).view("<i8")
+    return packed
 
 
 def _point_columns(slots: NDArray[np.intp]) -> NDArray[np.intp]:
