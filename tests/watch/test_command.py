@@ -30,10 +30,10 @@ def account(name: str, rng: Generator, *, n: int, shift: float) -> Iterator[dict
     taste = shift + 0.3 * rng.standard_normal(4)
     times = NOON + 86_400.0 * DAYS * np.sort(rng.random(n))
     for moment, row in zip(times.tolist(), (taste + rng.standard_normal((n, 4))).tolist(), strict=True):
-        share = float(1.0 / (1.0 + np.exp(-row[0])))
+        share = round(float(1.0 / (1.0 + np.exp(-row[0]))), 6)
         yield {"time": round(moment, 3), "account": name,
                "query": {"features": [round(value, 3) for value in row]},
-               "answer": {"scores": [round(1.0 - share, 6), round(share, 6)]}, "meta": {"ip": f"10.0.0.{len(name)}"}}
+               "answer": {"scores": [round(1.0 - share, 6), share]}, "meta": {"ip": f"10.0.0.{len(name)}"}}
 
 
 def population(seed: int, n: int, prefix: str) -> list[dict[str, Any]]:
@@ -163,7 +163,8 @@ def test_a_journal_is_watched_by_the_guards_accounts() -> None:
         scores = np.array([line["answer"]["scores"]])
         is_late = line["time"] > NOON + 43_200.0 * DAYS  # files of two hours are enough
         journal.append(Exchange(
-            time=NOON + number + is_late * 86_400.0 * (DAYS - 1), account=line["account"].encode().hex()[:16], account_class="", dialect="predict",
+            time=NOON + number + is_late * 86_400.0 * (DAYS - 1),
+            account=line["account"].encode().hex()[:16], account_class="", dialect="predict",
             model="", decision="served", status=200, digests=[number], labels=scores.argmax(axis=1),
             margins=np.abs(np.diff(scores, axis=1))[:, 0], n_classes=2, bits=8.0,
             features=np.array([line["query"]["features"]])))

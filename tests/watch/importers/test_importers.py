@@ -133,7 +133,8 @@ def test_who_called(path: Path, change: dict[str, Any], account: str) -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"status_code": 429}, {"response": {"error": {"message": "no"}}}, {"response": {"status_code": 500, "body": {}}},
+    {"status_code": 429}, {"response": {"error": {"message": "no"}}},
+    {"response": {"status_code": 500, "body": {}}},
 ], ids=["status", "error", "body"])
 def test_failed_requests_are_no_exchanges(path: Path, change: dict[str, Any]) -> None:
     record = {name: value for name, value in CHAT.items() if name != "status_code"}
