@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ _LABELS_KEPT = 5000.0
 _NEW_LABELS = 0.2
 
 
-def has_everybody_moved(columns: Columns, n_accounts: int, n_scorings: int) -> bool:
+def has_everybody_moved(columns: Columns, detectors: Sequence[int], n_accounts: int, n_scorings: int) -> bool:
     """Whether most of the accounts that were scored last are far out by one and the same detector.
 
     Then the model changed or the reference is stale, and none of them stands out. A campaign moves only its own
@@ -26,14 +28,16 @@ def has_everybody_moved(columns: Columns, n_accounts: int, n_scorings: int) -> b
 
     Args:
         columns: the table's.
+        detectors: the numbers of those that see what is asked and answered: hours and repeats don't tell of a
+            model, and at night only machines ask.
         n_accounts: that are in it.
         n_scorings: so far.
     """
     size = max(_COHORT, int(_COHORT_SHARE * n_accounts))
     cohort = np.flatnonzero(columns.scored > max(n_scorings - size, 0))
-    if len(cohort) < _SMALLEST_COHORT:
+    if len(cohort) < _SMALLEST_COHORT or not detectors:
         return False
-    return bool((np.median(columns.latest[cohort], axis=0) > _FAR).any())
+    return bool((np.median(columns.latest[np.ix_(cohort, detectors)], axis=0) > _FAR).any())
 
 
 class NewLabels:

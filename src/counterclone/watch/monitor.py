@@ -139,6 +139,7 @@ class Monitor:
         self._ttl_seconds = ttl_days * SECONDS_PER_DAY
         self._span = Span()
         self._scorings = 0
+        self._of_content = [i for i, gauge in enumerate(reference.gauges) if gauge.is_of_content]
         self._has_moved = False
         self._new_labels = NewLabels(reference.labels)
         self._alarms: list[Alarm] = []
@@ -335,7 +336,7 @@ class Monitor:
             maxima[turn] = columns.maxima[rows[turn]] = np.maximum(columns.maxima[rows[turn]], values[turn])
         p_values = self._p_values(rows, maxima)
         if self._has_moved or risk_of(float(p_values.min()), self.level) >= _SUSPICIOUS_RISK:
-            self._has_moved = has_everybody_moved(columns, len(self.table), self._scorings)
+            self._has_moved = has_everybody_moved(columns, self._of_content, len(self.table), self._scorings)
         if self._has_moved:
             columns.maxima[rows[::-1]] = before[::-1]
             self.n_held += len(rows)

@@ -38,6 +38,7 @@ class Gauge:
     Attributes:
         kind: the detector's.
         words: what a high score says of an account.
+        is_of_content: whether it sees what is asked and answered, not only when and how often.
         tracker: fitted on some of them.
         scale: of its scores, by some others.
         tail: of the largest values in lives, by the same.
@@ -47,6 +48,7 @@ class Gauge:
 
     kind: str
     words: str
+    is_of_content: bool
     tracker: Tracker
     scale: Scale
     tail: Tail
@@ -240,7 +242,9 @@ def _gauge(detector: Detector, traffic: _Parts, kinds: NDArray[np.str_]) -> tupl
     course = traffic.calibrating.course(tracker)
     maxima = scale.maxima(course.scores)
     tail = Tail.fit(scale.maxima(scores))
-    return Gauge(kind, detector.words, tracker, scale, tail, _by_kind(maxima, kinds), course.states), maxima
+    gauge = Gauge(kind=kind, words=detector.words, is_of_content=bool(detector.needs), tracker=tracker, scale=scale,
+                  tail=tail, ranks=_by_kind(maxima, kinds), states=course.states)
+    return gauge, maxima
 
 
 def _by_kind(maxima: Scores, kinds: NDArray[np.str_]) -> dict[str, Ranks]:
