@@ -125,23 +125,16 @@ class Engine:
 
     def search(self) -> list[Campaign]:
         """Look for campaigns among all accounts that have enough queries, and tell those that are new."""
-        try:
-            from counterclone.watch import campaigns
-        except ModuleNotFoundError as error:
-            self._problems = [f"campaigns aren't looked for: {error.name} isn't installed; "
-                              "`pip install 'counterclone[watch]'`"]
-            return self.campaigns
         reference, snapshot = self.monitor.reference, self.monitor.snapshot(_FEWEST_QUERIES)
         if not reference.gauges or not snapshot.names:
             return self.campaigns
         self._forget()
-        first, last = self._times()
-        words = [gauge.words for gauge in reference.gauges
-                 for _ in range(gauge.tracker.profile(gauge.tracker.empty(1)).shape[1])]
-        found = campaigns.find(
-            reference.profile(snapshot.states, len(snapshot.names)), snapshot.counts, snapshot.names,
-            reference.profiles, reference.counts, key=self._key, level=self._purse.spend(last, first),
-            links=self._links(snapshot), union=self.monitor.p_value_of_union, words=words)
+        try:
+            found = self._found(reference, snapshot)
+        except ModuleNotFoundError as error:
+            self._problems = [f"campaigns aren't looked for: {error.name} isn't installed; "
+                              "`pip install 'counterclone[watch]'`"]
+            return self.campaigns
         known = {campaign.id: campaign for campaign in self.campaigns}
         self.campaigns = [known.get(each.id) or _campaign(each) for each in found]
         for campaign in self.campaigns:
@@ -166,6 +159,17 @@ class Engine:
                 else "the traffic spans so short a time that nobody can say how many would do")
         return (f"alarms at {self._rate:g} false ones a year need honest accounts to compare with, and there are "
                 f"{self._n_honest:,}; {more}: name some with --benign or [watch] benign")
+
+    def _found(self, reference: Reference, snapshot: Snapshot) -> list[campaigns.Campaign]:
+        from counterclone.watch import campaigns
+
+        first, last = self._times()
+        words = [gauge.words for gauge in reference.gauges
+                 for _ in range(gauge.tracker.profile(gauge.tracker.empty(1)).shape[1])]
+        return campaigns.find(
+            reference.profile(snapshot.states, len(snapshot.names)), snapshot.counts, snapshot.names,
+            reference.profiles, reference.counts, key=self._key, level=self._purse.spend(last, first),
+            links=self._links(snapshot), union=self.monitor.p_value_of_union, words=words)
 
     def _times(self) -> tuple[float, float]:
         """The first and the last time of what is remembered."""
