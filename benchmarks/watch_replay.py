@@ -73,8 +73,8 @@ def batch_of(names: NDArray[np.str_], exchanges: Exchanges) -> pa.RecordBatch:
     columns = {
         "time": pa.array(np.rint(exchanges.times * 1e6).astype(np.int64)).cast(SCHEMA.field("time").type),
         "account": pa.array(names[exchanges.accounts].tolist()), "digest": pa.array(exchanges.digests),
-        "label": pa.array(exchanges.labels), "margin": pa.array(exchanges.margins), "bits": pa.array(exchanges.bits),
-        "vector": vectors, "payload": pa.nulls(n, pa.binary()),
+        "label": pa.array(exchanges.labels), "margin": pa.array(exchanges.margins),
+        "bits": pa.array(exchanges.bits), "vector": vectors, "payload": pa.nulls(n, pa.binary()),
         **{name: pa.array([value] * n, SCHEMA.field(name).type) for name, value in SAME.items()}}
     return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 

@@ -128,3 +128,22 @@ def test_profiles_are_the_detectors_side_by_side() -> None:
 
 def test_the_last_checkpoint_that_counts_reach() -> None:
     assert points_reached(np.array([0, 5, 9, 10, 11, 10**9])).tolist() == [0, 0, 0, 1, 1, 42]
+
+
+def test_copiers_in_the_past_are_left_out_and_named() -> None:
+    rng = generator(5, "past")
+    honest, copiers = traffic(rng, counts_of(rng, 800)), traffic(rng, np.full(8, 40), shift=3.0)
+    past = join([honest, copiers.numbered(copiers.accounts + 800)])
+    names = [*(f"honest {i}" for i in range(800)), *(f"copier {i}" for i in range(8))]
+    reference = Reference.fit(past, [Shift(), Shift(column=1)], KEY, names=names, trim=0.02)
+    assert set(reference.left_out) == set(names[800:])
+    clean = Reference.fit(honest, [Shift(), Shift(column=1)], KEY, names=names[:800])
+    assert reference.digest == clean.digest
+    bounded = Reference.fit(past, [Shift(), Shift(column=1)], KEY, names=names, trim=0.005)
+    assert len(bounded.left_out) == 4
+
+
+def test_an_honest_past_stays_as_it_is() -> None:
+    rng = generator(6, "past")
+    honest = traffic(rng, counts_of(rng, 800))
+    assert Reference.fit(honest, [Shift(), Shift(column=1)], KEY, trim=0.05).left_out == ()

@@ -10,6 +10,7 @@ may depend on each other as they like.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +96,7 @@ class Scale:
                 units[point] = np.median(np.abs(known)) or 1.0
                 logs = np.arcsinh(known / units[point])
                 medians[point] = np.median(logs)
-                share = min(max(1.0 - _TAIL_ACCOUNTS / len(known), 0.8), 0.99)
+                share = min(max(1.0 - _TAIL_ACCOUNTS / len(known), 0.8), 1.0 - _TAIL_SHARE)
                 reach = np.quantile(logs, share) - medians[point]
                 widths[point] = max(reach / float(ndtri(share)), _NARROWEST)
                 if not is_known:  # the checkpoints before it have no scores, or fewer
@@ -173,7 +174,7 @@ class Tail:
         values = np.sort(maxima[np.isfinite(maxima)])
         n_far = min(max(round(_TAIL_SHARE * len(values)), _TAIL_ACCOUNTS), len(values))
         far = values[len(values) - n_far:]
-        fall = max(float((far - far[0]).mean()), _SHORTEST_FALL)
+        fall = max(float(np.median(far - far[0])) / math.log(2.0), _SHORTEST_FALL)  # whatever the very last do
         return cls(values, float(far[0]), fall, float(np.log((len(values) + 1) / (n_far + 1))))
 
     def surprises(self, maxima: Scores) -> Scores:

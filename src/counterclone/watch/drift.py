@@ -37,7 +37,7 @@ def has_everybody_moved(columns: Columns, detectors: Sequence[int], n_accounts: 
     cohort = np.flatnonzero(columns.scored > max(n_scorings - size, 0))
     if len(cohort) < _SMALLEST_COHORT or not detectors:
         return False
-    return bool((np.median(columns.latest[np.ix_(cohort, detectors)], axis=0) > _FAR).any())
+    return bool((np.median(columns.latest[cohort][:, list(detectors)], axis=0) > _FAR).any())
 
 
 class NewLabels:

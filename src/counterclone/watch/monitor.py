@@ -24,6 +24,7 @@ from counterclone.watch.span import Span
 MAX_ACCOUNTS = 100_000
 TTL_DAYS = 90.0
 _ROWS_AT_ONCE = 8192
+_NAMES_SHOWN = 10
 _SUSPICIOUS_RISK = 0.5
 """From here on an account's reasons are told, and a glance goes to whether everybody moved."""
 _SUSPICIOUS_P_VALUE = 0.1
@@ -165,8 +166,8 @@ class Monitor:
     @property
     def problems(self) -> list[str]:
         """What keeps it from raising alarms, and what it forgot, in words."""
-        return [*self.reference.problems, *self._problems_of_level(), *self._problems_of_drift(),
-                *self.table.problems]
+        return [*self.reference.problems, *self._problems_of_past(), *self._problems_of_level(),
+                *self._problems_of_drift(), *self._problems_of_table()]
 
     def take_alarms(self) -> list[Alarm]:
         """Alarms since the last call; an account raises one."""
@@ -388,6 +389,14 @@ class Monitor:
                 beyond = round(p_values[i] * (n + 1)) - 1
                 told.append(f"its queries {gauge.words} ({gauge.kind}: {beyond} of {n} honest accounts go as far)")
         return tuple(told)
+
+    def _problems_of_past(self) -> list[str]:
+        left_out = self.reference.left_out
+        if not left_out:
+            return []
+        shown = ", ".join(left_out[:_NAMES_SHOWN]) + (", ..." if len(left_out) > _NAMES_SHOWN else "")
+        return [f"{len(left_out):,} accounts of the reference are too far out to be honest ones and are left out: "
+                f"{shown}; look into them"]
 
     def _problems_of_level(self) -> list[str]:
         level, n = self.level, self.reference.n_calibration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import cast
 
 import msgspec
@@ -22,6 +22,8 @@ CALIBRATION_SHARE = 1 / 2
 """Of the honest accounts; their number bounds how small a p-value can be."""
 _FIT_SHARE = 1 / 3
 _FEWEST_TO_FIT = 40
+_EXPECTED = 0.05
+"""Of honest accounts as far out, by the tails: an account that fewer are expected to be like isn't one of them."""
 _DIGEST_BYTES = 16
 
 _HAS: Mapping[str, Callable[[Exchanges], bool]] = {
@@ -82,11 +84,13 @@ class Reference:
     digest: str
     problems: tuple[str, ...]
     ranks: Mapping[str, Ranks] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, exchanges: Exchanges, detectors: Sequence[Detector], key: Prf, *,
-            names: Sequence[str] | None = None, kinds: Sequence[str] | None = None, name: str = "") -> Reference:
+            names: Sequence[str] | None = None, kinds: Sequence[str] | None = None, name: str = "",
+            trim: float = 0.0) -> Reference:
         """Fit detectors on a third of the accounts, by a keyed hash, their scales on a sixth; half calibrate.
 
         A detector that this traffic can't set is left out and named in `problems`.
@@ -98,11 +102,20 @@ class Reference:
             names: of the accounts, by number; without, their numbers.
             kinds: of the accounts, by number; accounts of a kind are ranked among their own.
             name: what it is a reference for.
+            trim: the share of accounts that may be copiers'. So many at most are left out, and only those farther
+                out than honest accounts' tails explain; copiers beyond that share make others' p-values larger.
         """
         n_accounts = exchanges.n_accounts
-        names = list(map(str, range(n_accounts))) if names is None else names
-        kinds = [""] * n_accounts if kinds is None else kinds
-        fitting, scaling, calibrating = _parts(names[:n_accounts], key)
+        names = (list(map(str, range(n_accounts))) if names is None else list(names))[:n_accounts]
+        kinds = ([""] * n_accounts if kinds is None else list(kinds))[:n_accounts]
+        if trim > 0.0:
+            first = cls.fit(exchanges, detectors, key, names=names, kinds=kinds)
+            outlying = first.outlying(exchanges, round(trim * n_accounts))
+            kept = np.setdiff1d(np.arange(n_accounts), outlying)
+            trimmed = cls.fit(exchanges.of(kept), detectors, key, names=[names[i] for i in kept.tolist()],
+                              kinds=[kinds[i] for i in kept.tolist()], name=name)
+            return replace(trimmed, left_out=tuple(names[i] for i in outlying.tolist()))
+        fitting, scaling, calibrating = _parts(names, key)
         own_kinds = np.array([kinds[i] for i in calibrating.tolist()], dtype=np.str_)
         traffic = _Parts(exchanges.of(fitting), len(fitting), Stretches(exchanges.of(scaling), len(scaling)),
                          Stretches(exchanges.of(calibrating), len(calibrating)))
@@ -185,6 +198,17 @@ class Reference:
         values = self.values(states, points_reached(np.array([n_exchanges])))
         return float(self.account_p_values(np.where(np.isnan(values), -np.inf, values))[0])
 
+    def outlying(self, exchanges: Exchanges, most: int) -> NDArray[np.intp]:
+        """Accounts farther out than any honest one is likely to be, the farthest ones first: (at most `most`,)."""
+        if not self.gauges or most < 1:
+            return np.empty(0, dtype=np.intp)
+        stretches = Stretches(exchanges, exchanges.n_accounts)
+        maxima = [gauge.scale.maxima(stretches.course(gauge.tracker).scores) for gauge in self.gauges]
+        rarest = _rarest(self.gauges, np.stack(maxima, axis=1))
+        expected = len(rarest) * len(self.gauges) * np.exp(-rarest)
+        order = np.argsort(-rarest, kind="stable")[:most]
+        return order[expected[order] < _EXPECTED]
+
     def ranked_as(self, kind: str) -> str:
         """The kind that accounts of a kind are ranked among: their own, or all."""
         return kind if kind in self.kinds else ALL
@@ -242,8 +266,8 @@ def _gauge(detector: Detector, traffic: _Parts, kinds: NDArray[np.str_]) -> tupl
     course = traffic.calibrating.course(tracker)
     maxima = scale.maxima(course.scores)
     tail = Tail.fit(scale.maxima(scores))
-    gauge = Gauge(kind=kind, words=detector.words, is_of_content=bool(detector.needs), tracker=tracker, scale=scale,
-                  tail=tail, ranks=_by_kind(maxima, kinds), states=course.states)
+    gauge = Gauge(kind=kind, words=detector.words, is_of_content=bool(detector.needs), tracker=tracker,
+                  scale=scale, tail=tail, ranks=_by_kind(maxima, kinds), states=course.states)
     return gauge, maxima
 
 
