@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("policies", "binary_tensors", "journal", "memory", "guard_overhead", "gateway", "gateway_soak",
-         "audit_exact", "audit_students", "audit_adaptive", "audit_trees", "audit_kinks", "audit")
+NAMES = ("policies", "binary_tensors", "journal", "memory", "guard_overhead", "guard_tiers", "gateway",
+         "gateway_soak", "audit_exact", "audit_students", "audit_adaptive", "audit_trees", "audit_kinks",
+         "audit_third_party", "audit")
 
 for name in sys.argv[1:] or NAMES:
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

@@ -101,6 +101,7 @@ INPUTS = click.Path(path_type=Path)
               help="What the target does.")
 @click.option("--returns", type=click.Choice(["scores", "logits"]), default="scores", show_default=True,
               help="What a callable returns.")
+@click.option("--ids", metavar="NAME", help="pkg.mod:function: the ids that answers show, as of leaves.")
 @click.option("--pool", type=INPUTS, metavar="FILE",
               help="Inputs that a copier may have: npy, csv, parquet, jsonl. Without: drawn evenly.")
 @click.option("--pool-kind", type=click.Choice(["own", "out-of-domain"]), default="own", show_default=True,

@@ -64,6 +64,29 @@ def test_a_tree_shows_its_leaves(linear: LogisticRegression) -> None:
     assert {finding.id for finding in found.findings} >= {"ids-shown", "cheap-copy"}
 
 
+def test_leaf_ids_are_shown_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COUNTERCLONE_CONFIG", raising=False)
+    Path("tree_victim.py").write_text(
+        "from sklearn.datasets import load_iris\nfrom sklearn.tree import DecisionTreeClassifier\n"
+        "model = DecisionTreeClassifier(random_state=0).fit(*load_iris(return_X_y=True))\n")
+    np.save("pool.npy", generator(0, "iris").uniform([4, 2, 1, 0], [8, 4.5, 7, 2.5], (200, 4)))
+
+    def trials(*ids: str) -> list[dict[str, Any]]:
+        done = CliRunner().invoke(cli.cli, [
+            "audit", "--target", "tree_victim:model", *ids, "--pool", "pool.npy", "--attack", "path_finding",
+            "--budgets", "600", "--seeds", "1", "--json"])
+        assert done.exit_code == 0, done.stderr
+        assert ("ids-shown" in done.stdout) == bool(ids)
+        found: list[dict[str, Any]] = json.loads(done.stdout)["trials"]
+        return found
+
+    (by_method,), (by_object,), (without,) = (
+        trials("--ids", "tree_victim:model.apply"), trials("--ids", "tree_victim:model"), trials())
+    assert by_method["fidelity"] == 1.0
+    assert by_method["queries_sent"] == by_object["queries_sent"] < without["queries_sent"]
+
+
 WORDS = (("goal", "match", "team", "striker", "league", "cup"),
          ("bank", "stock", "market", "bond", "rate", "trade"), ("rain", "cloud", "wind", "storm", "sun", "frost"))
 

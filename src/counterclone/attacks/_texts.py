@@ -24,7 +24,7 @@ FEW = 12
 MOST_JUDGED = 1500
 HASHES = 2**18
 """Features of each kind that are told apart."""
-MOST_STEPS, ENOUGH = 100, 1e-3
+MOST_STEPS, ENOUGH = 100, 1e-2
 """Of the conjugate gradients, and the share of what was to be explained that may be left."""
 LEAST = 1e-30
 SURENESS = 4.0
@@ -119,6 +119,8 @@ def ridge(counts: Any, aims: NDArray[np.float32], strength: float) -> TextStuden
         strength: of the penalty.
     """
     mean = aims.mean(axis=0)
+    seen = np.unique(counts.indices)
+    counts = counts[:, seen]
     back = counts.T.tocsr()
     shares = np.zeros_like(aims)
     left = aims - mean
@@ -128,13 +130,16 @@ def ridge(counts: Any, aims: NDArray[np.float32], strength: float) -> TextStuden
         going = size > enough
         if not going.any():
             break
-        ahead = counts @ (back @ way) + strength * way
-        step = np.where(going, size / np.maximum((way * ahead).sum(axis=0), LEAST), 0.0).astype(np.float32)
-        shares += step * way
-        left -= step * ahead
+        towards = way[:, going]
+        ahead = counts @ (back @ towards) + strength * towards
+        step = size[going] / np.maximum((towards * ahead).sum(axis=0), LEAST)
+        shares[:, going] += step * towards
+        left[:, going] -= step * ahead
         before, size = size, (left * left).sum(axis=0)
         way = left + size / np.maximum(before, LEAST) * way
-    return TextStudent(back @ shares, mean)
+    weights = np.zeros((2 * HASHES, aims.shape[1]), np.float32)
+    weights[seen] = back @ shares
+    return TextStudent(weights, mean)
 
 
 def _best_ridge(counts: Any, aims: NDArray[np.float32], labels: Any, rng: Generator) -> float:

@@ -35,6 +35,7 @@ class Options:
         pool: a file of inputs.
         evaluate: likewise.
         label: the column of true labels in both.
+        ids: `pkg.mod:function`, where the API shows an id with each answer.
     """
 
     target: str | None
@@ -43,6 +44,7 @@ class Options:
     evaluate: Path | None
     label: str | None
     returns: Literal["scores", "logits"]
+    ids: str | None
     budgets: Sequence[int]
     attacks: Sequence[str]
     surfaces: Sequence[str]
@@ -70,7 +72,7 @@ def audit(options: Options, config_file: str | None, say: Callable[[str], None])
         target, pool=_inputs(options.pool, options), evaluate=_inputs(options.evaluate, options),
         pool_kind=options.pool_kind, deployment=deployment, budgets=options.budgets, attacks=options.attacks,
         surfaces=options.surfaces, seeds=options.seeds, seed=options.seed, returns=options.returns,
-        seconds=(settings or Config()).target.answer_seconds,
+        ids=_ids(options, target), seconds=(settings or Config()).target.answer_seconds,
         name=options.target or "", folder=path.parent, resume=options.resume, trace=options.trace, say=say,
         authorized_by=options.authorized_by or (settings or Config()).target.authorized_by)
     if settings is not None and not is_shown_as_it_is:
@@ -87,7 +89,7 @@ def _settings(path: Path) -> Config | None:
 
 def _target(options: Options, settings: Config, path: Path) -> Predict | Endpoint:
     if options.target is not None and "://" not in options.target:
-        return _callable(options.target)
+        return _callable(options.target, "--target", "predict_proba")
     target = settings.target
     if not options.target and not target.url:
         raise ConfigError(f"there is no target; name a callable with --target pkg.mod:function, or an API with "
@@ -105,27 +107,42 @@ def _route(settings: Config) -> str:
     return settings.target.url
 
 
-def _callable(name: str) -> Predict:
-    """A callable by its name; of a model its `predict_proba`."""
+def _ids(options: Options, target: Predict | Endpoint) -> Predict | None:
+    """What gives each answer's id, of a model its `apply`, as scikit-learn's trees call it; None where none is."""
+    if options.ids is None:
+        return None
+    if isinstance(target, Endpoint):
+        raise ConfigError(f"--ids {options.ids}: the target is a URL, whose ids aren't read; name a callable as "
+                          "the target, or leave --ids out")
+    return _callable(options.ids, "--ids", "apply")
+
+
+def _callable(name: str, option: str, method: str) -> Predict:
+    """A callable by its name; of a model the named method.
+
+    Raises:
+        ConfigError: there is none; the message names the option.
+    """
     module_name, _, path = name.partition(":")
     if not module_name or not path:
-        raise ConfigError(f"--target {name}: expected pkg.mod:function, or a URL")
+        others = ", or a URL" if option == "--target" else ""
+        raise ConfigError(f"{option} {name}: expected pkg.mod:function{others}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises
-        raise ConfigError(f"--target {name}: {module_name} can't be imported ({type(error).__name__}: {error}); "
+        raise ConfigError(f"{option} {name}: {module_name} can't be imported ({type(error).__name__}: {error}); "
                           "correct it, or run in the folder that has it") from error
     for part in path.split("."):
         if not hasattr(found, part):
-            raise ConfigError(f"--target {name}: there is no '{part}' in {module_name}; correct the name")
+            raise ConfigError(f"{option} {name}: there is no '{part}' in {module_name}; correct the name")
         found = getattr(found, part)
-    if hasattr(found, "predict_proba"):
-        found = found.predict_proba
+    found = getattr(found, method, found)
     if not callable(found):
-        raise ConfigError(f"--target {name}: is a {type(found).__name__}; expected a function that takes a batch "
-                          "and returns scores")
+        returned = "scores" if method == "predict_proba" else "a whole number for each"
+        raise ConfigError(f"{option} {name}: is a {type(found).__name__}; expected a function that takes a batch "
+                          f"and returns {returned}")
     predict: Predict = found
     return predict
 
