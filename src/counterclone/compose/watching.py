@@ -102,6 +102,7 @@ class Watching:
         self.cases = cases
         self.bills = Bills()
         self.engine: Watches | None = None
+        self._own_risk: Callable[[str], float] = _no_risk  # a request's path has no time to look for it
         self._metrics = metrics
         self._notices = notices
         self.state = state
@@ -124,6 +125,7 @@ class Watching:
         except (WatchError, SourceError) as error:
             logger.warning("%s; the watch begins anew", error)
         self.engine = engine
+        self._own_risk = engine.monitor.risk
 
     def take(self, batch: pa.RecordBatch) -> None:
         """Learn what was just journalled, and see to what follows from it."""
@@ -140,9 +142,7 @@ class Watching:
 
     def risk(self, account: str) -> float:
         """The risk of an account by itself, or as one of a campaign; 0 where nothing is watched."""
-        if self.engine is None:
-            return 0.0
-        own = self.engine.monitor.risk(account)
+        own = self._own_risk(account)
         return max(own, self._campaigns.get(account, 0.0)) if self._campaigns else own
 
     def step(self, step: Step, tier: Tier | None) -> None:
@@ -209,6 +209,10 @@ class Watching:
         if tier is not None and tier.action == "review":
             self.tell([step.account], Evidence(
                 kind="review", reasons=(f"its risk reached {tier.risk:g}",), risk=step.risk))
+
+
+def _no_risk(account: str) -> float:
+    return 0.0
 
 
 def decided(watching: Watching, tiers: Sequence[Tier]) -> Callable[[str], int | None]:
