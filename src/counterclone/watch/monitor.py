@@ -421,6 +421,16 @@ class Monitor:
                             "never saw: the model or its classes changed; recalibrate with newer honest exchanges")
         return problems
 
+    def _problems_of_table(self) -> list[str]:
+        table, problems = self.table, []
+        if table.n_forgotten:
+            problems.append(f"{table.n_forgotten:,} of {table.n_seen:,} accounts were forgotten, those that were "
+                            f"quiet longest first: there is room for {table.max_accounts:,}")
+        if table.n_jumps:
+            problems.append(f"{table.n_jumps:,} exchanges are earlier than the one before of their account: "
+                            "their gap counts as 0")
+        return problems
+
 
 def _stretches(exchanges: Exchanges, counts: NDArray[np.int64]) -> _Stretches:
     """Cut exchanges, of which accounts had so many after them, by row."""
