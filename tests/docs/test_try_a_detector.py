@@ -32,6 +32,7 @@ def test_a_population_is_written_and_its_copiers_get_an_alarm(tmp_path: Path) ->
     watched = subprocess.run(
         [sys.executable, "-m", "counterclone", "watch", "exchanges.jsonl", "--benign", "benign.jsonl", "--json"],
         cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert watched.returncode in (0, 1), watched.stderr
     result = json.loads(watched.stdout)
     lines = (tmp_path / "exchanges.jsonl").read_text(encoding="utf-8").splitlines()
     assert result["lines_skipped"] == 0

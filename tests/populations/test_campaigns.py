@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import typing
 
 import numpy as np
@@ -74,3 +75,21 @@ def test_a_campaign_hides_among_honest_accounts() -> None:
     assert alone.names == thieves.names
     assert np.array_equal(alone.exchanges.vectors, thieves.exchanges.vectors)
     assert np.array_equal(alone.exchanges.gaps, thieves.exchanges.gaps, equal_nan=True)
+
+
+def test_ten_thousand_queries_a_day_and_one() -> None:
+    hasty = campaign(BED, "near", 1, 10_000, days=1.0)
+    assert len(hasty.exchanges) == 10_000
+    assert hasty.exchanges.times.max() < START + DAY
+    assert len(np.unique(hasty.exchanges.digests)) > 9_000  # the pool has half as many: the rest are copies, moved
+    patient = campaign(BED, "near", 30, 20, days=20.0, clock="machine").exchanges
+    assert np.nanmedian(patient.gaps) == pytest.approx(DAY, rel=0.2)
+
+
+def test_no_socket_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "__init__", refuse)
+    people = honest.population(BED, 20, seed=77)
+    assert len(join(people, campaign(BED, "audit/jacobian", 2, 30, seed=77))) == 22
