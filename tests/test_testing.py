@@ -406,9 +406,10 @@ def test_a_broken_dialect_is_told_its_law(fault: str, law: str) -> None:
     assert f"Toy(fault='{fault}') breaks the law '{law}'" in str(caught.value)
 
 
-@pytest.mark.parametrize("family", ["attacks", "policies", "rules"])
+@pytest.mark.parametrize("family", ["attacks", "detectors", "policies", "rules"])
 def test_every_plugin_of_ours_calls_its_check(family: str) -> None:
-    check = {"attacks": "check_attack(", "policies": "check_policy(", "rules": "check_rule("}[family]
+    check = {"attacks": "check_attack(", "detectors": "check_detector(", "policies": "check_policy(",
+             "rules": "check_rule("}[family]
     folder = __file__.replace("test_testing.py", family)
     for kind in plugins.kinds(family):
         with open(f"{folder}/test_{kind}.py", encoding="utf-8") as test:

@@ -12,7 +12,7 @@ from counterclone.errors import WatchError
 from counterclone.exchanges import Exchanges
 from counterclone.protocols import States
 from counterclone.randomness import generator
-from counterclone.testing import honest_exchanges
+from counterclone.testing import check_detector, honest_exchanges
 
 REFERENCE = honest_exchanges(600, seed=1)
 TRACKER = Coverage().start(REFERENCE)
@@ -33,6 +33,10 @@ def asking(vectors: NDArray[np.float32]) -> Exchanges:
 def honest_bar(n: int) -> float:
     honest = honest_exchanges(300, seed=2)
     return float(np.nanquantile(TRACKER.score(learnt(honest.select(honest.ranks() < n))), 0.99))
+
+
+def test_laws() -> None:
+    check_detector(Coverage())
 
 
 def test_a_corner_worked_through_is_seen() -> None:

@@ -11,7 +11,7 @@ from counterclone.detectors._sample import shared
 from counterclone.detectors.repetition import Repetition, digests
 from counterclone.exchanges import Exchanges
 from counterclone.protocols import States
-from counterclone.testing import honest_exchanges
+from counterclone.testing import check_detector, honest_exchanges
 
 REFERENCE = honest_exchanges(600, seed=1)
 TRACKER = Repetition().start(REFERENCE)
@@ -32,6 +32,10 @@ def asking(things: NDArray[np.uint64]) -> Exchanges:
 def honest_bar(n: int) -> float:
     honest = honest_exchanges(300, seed=2)
     return float(np.nanquantile(TRACKER.score(learnt(honest.select(honest.ranks() < n))), 0.99))
+
+
+def test_laws() -> None:
+    check_detector(Repetition())
 
 
 @pytest.mark.parametrize("times", [5, 20])

@@ -10,7 +10,7 @@ from counterclone.detectors.spacing import N_SLOTS, Spacing
 from counterclone.exchanges import Exchanges
 from counterclone.protocols import States
 from counterclone.randomness import generator
-from counterclone.testing import honest_exchanges
+from counterclone.testing import check_detector, honest_exchanges
 
 REFERENCE = honest_exchanges(600, seed=1)
 TRACKER = Spacing().start(REFERENCE)
@@ -47,6 +47,10 @@ def line(n: int) -> NDArray[np.float64]:
 
 def noise(n: int) -> NDArray[np.float64]:
     return generator(0, "noise").uniform(-4.0, 4.0, (n, 64))
+
+
+def test_laws() -> None:
+    check_detector(Spacing())
 
 
 @pytest.mark.parametrize("queries", [near(60), line(60), noise(60)], ids=["near", "line", "noise"])

@@ -10,7 +10,7 @@ from counterclone.detectors.tempo import N_GAPS, N_HOURS, Tempo
 from counterclone.exchanges import Exchanges
 from counterclone.protocols import States
 from counterclone.randomness import generator
-from counterclone.testing import honest_exchanges
+from counterclone.testing import check_detector, honest_exchanges
 
 REFERENCE = honest_exchanges(600, seed=1)
 TRACKER = Tempo().start(REFERENCE)
@@ -32,6 +32,10 @@ def asking(times: NDArray[np.float64]) -> Exchanges:
 def honest_bar(n: int) -> float:
     honest = honest_exchanges(300, seed=2)
     return float(np.nanquantile(TRACKER.score(learnt(honest.select(honest.ranks() < n))), 0.99))
+
+
+def test_laws() -> None:
+    check_detector(Tempo())
 
 
 @pytest.mark.parametrize("seconds", [10.0, 3600.0])

@@ -15,9 +15,11 @@ from counterclone.exchanges import NO_LABEL, Exchanges
 from counterclone.plugins import Spec
 from counterclone.protocols import States
 
+_LEAST = 1e-6
+
 
 class Balance(Spec, frozen=True):
-    """A histogram of the target's labels, whitened.
+    """A histogram of the target's labels, whitened: unlike all others', or too much like their mean.
 
     Many classes share 32 bins. Copiers tend to ask about all classes, people about few; but whoever evaluates
     the target on a test set asks about all of them too, and is no copier. Where such accounts are in the
@@ -28,7 +30,7 @@ class Balance(Spec, frozen=True):
     needs: ClassVar[frozenset[str]] = frozenset({"labels"})
     words: ClassVar[str] = "are spread over the classes like no other account's"
 
-    def start(self, reference: Exchanges) -> _whitened.Whitened:
+    def start(self, reference: Exchanges) -> Evenness:
         """Begin with the labels that honest accounts got.
 
         Raises:
@@ -37,7 +39,17 @@ class Balance(Spec, frozen=True):
         labels = np.unique(reference.labels[reference.labels != NO_LABEL])
         if len(labels) < 2:
             raise WatchError("the reference's exchanges don't have two labels; take this detector out")
-        return _whitened.fit(_Labels(Buckets.fit(reference.labels)), reference)
+        tracker = _whitened.fit(_Labels(Buckets.fit(reference.labels)), reference)
+        return Evenness(tracker.measure, tracker.spread)
+
+
+class Evenness(_whitened.Whitened):
+    """A tracker that finds an account strange that has no taste at all."""
+
+    def score(self, states: States) -> NDArray[np.float64]:
+        """The mean square of the coordinates or its inverse, whichever is larger; NaN under 5 exchanges: (n,)."""
+        squares = super().score(states)
+        return np.maximum(squares, 1.0 / np.maximum(squares, _LEAST))
 
 
 @dataclass(frozen=True)
