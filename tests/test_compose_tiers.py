@@ -4,6 +4,7 @@ import logging
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +59,8 @@ kind = "labels"
 risk = 0.9
 action = "block"
 """
+Table = tuple[str, dict[str, float]]
+TENTHS: Table = ("rounding", {"decimals": 1})
 MORE = (Truncation(top_k=2), Labels())
 
 
@@ -119,6 +122,26 @@ def test_what_a_tier_answers_can_be_computed_from_what_others_see(seed: int) -> 
         coarser = released(further, context, seen)
         assert (released(tier.policies, context, rows) == coarser).all()
         seen = coarser
+
+
+SCALED = ("noise", {"scale": 0.5}), ("noise", {"scale": 1.0})
+
+
+@pytest.mark.parametrize(("tier", "tells_more"), [
+    ([SCALED[1]], True), ([SCALED[0], TENTHS], False), ([SCALED[0], ("temperature", {"temperature": 2.0})], False),
+    ([SCALED[0], ("labels", {})], False)], ids=["other noise", "rounding", "temperature", "labels"])
+def test_a_second_account_tells_more_only_where_a_tier_scales_the_noise(tier: list[Table],
+                                                                        tells_more: bool) -> None:
+    """Of queries that one account can't tell apart, the other has several answers, or one."""
+    rng = generator(1, "tier difference")
+    context = Context(Prf.from_secret("noise"), Query(rng.normal(size=(2000, 6))))
+    rows = rng.dirichlet([1.0, 1.0, 1.0], 2000)
+    one, other = (released(compose.policies([{"kind": kind, **options} for kind, options in tables], "x"),
+                           context, rows) for tables in ([SCALED[0]], tier))
+    n_seen = len(np.unique(one, axis=0))
+    assert n_seen < len(rows) / 2
+    n_seen_by_both = len(np.unique(np.hstack([one, other]), axis=0))
+    assert (n_seen_by_both > 2 * n_seen if tells_more else n_seen_by_both == n_seen)
 
 
 # Mistakes
