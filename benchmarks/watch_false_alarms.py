@@ -26,13 +26,13 @@ from counterclone.watch.monitor import Monitor
 from counterclone.watch.reference import Reference
 
 BEDS, SEEDS = ("digits", "letter", "mnist"), (0, 1, 2)
-N_REFERENCE, N_ACCOUNTS, DAYS = 8000, 4000, 365.0
+N_REFERENCE, N_ACCOUNTS, DAYS = 6000, 3000, 365.0
 RATES = (4.0, 12.0, 40.0, 120.0, 400.0)
 """False alarms a year of the whole fleet; half of them are the accounts'."""
 CONFIDENCE, SIGNIFICANCE = 0.95, 0.001
 LIFE_LEVEL = 0.001
 ATTACKS = ("noise", "natural", "near", "strongaug", "mixup", "jacobian", "active", "random")
-N_COPIERS, N_QUERIES, WITHIN = 60, 300, 50
+N_COPIERS, N_QUERIES, WITHIN = 40, 300, 50
 BATCH = 8192
 
 
@@ -130,7 +130,7 @@ def power_row(bed: Bed, attack: str, references: list[Reference]) -> dict[str, o
 
 
 def delays_of(bed: Bed, attack: str, seed: int, reference: Reference) -> NDArray[np.float64]:
-    copiers = campaigns.campaign(bed, attack, N_COPIERS, N_QUERIES, days=30.0, seed=200 + seed)
+    copiers = campaigns.campaign(bed, attack, N_COPIERS, N_QUERIES, days=DAYS, seed=200 + seed)
     monitor = fed(copiers, reference)
     course = monitor.table.columns.course[monitor.table.admit(copiers.names)]
     return np.where((course <= LIFE_LEVEL).any(axis=1), CHECKPOINTS[(course <= LIFE_LEVEL).argmax(axis=1)], np.inf)

@@ -28,7 +28,8 @@ CHECKPOINTS = np.array([5, *(step * 10**power for power in range(6) for step in 
 FEWEST_ACCOUNTS = 30
 """Accounts that a scale is fitted on; of fewer, the scale is that of the checkpoint before."""
 _TAIL_ACCOUNTS = 10  # at least, beyond the quantile that measures a width
-_TAIL_SHARE = 0.05
+_TAIL_SHARE = 0.1
+_FAR_SHARE = 0.25
 _SHORTEST_FALL = 0.1
 _NARROWEST = 0.01  # of a scale whose accounts all score alike
 
@@ -89,22 +90,22 @@ class Scale:
     def fit(cls, scores: Scores) -> Scale | None:
         """The scale of honest accounts' scores, (checkpoints, accounts); None where too few were scored."""
         units, medians, widths = (np.ones(len(scores)) for _ in range(3))
-        is_known = False
+        is_known, last = False, 0
         for point, row in enumerate(scores):
             known = row[np.isfinite(row)]
             if len(known) >= FEWEST_ACCOUNTS:
                 units[point] = np.median(np.abs(known)) or 1.0
                 logs = np.arcsinh(known / units[point])
                 medians[point] = np.median(logs)
-                share = min(max(1.0 - _TAIL_ACCOUNTS / len(known), 0.8), 1.0 - _TAIL_SHARE)
+                share = min(max(1.0 - _TAIL_ACCOUNTS / len(known), 0.8), 0.95)
                 reach = np.quantile(logs, share) - medians[point]
                 widths[point] = max(reach / float(ndtri(share)), _NARROWEST)
                 if not is_known:  # the checkpoints before it have no scores, or fewer
                     units[:point], medians[:point], widths[:point] = units[point], medians[point], widths[point]
-                is_known = True
-            elif is_known:
-                for part in (units, medians, widths):
-                    part[point] = part[point - 1]
+                is_known, last = True, point
+            elif is_known:  # nobody honest was seen there: what deviates counts less and less
+                units[point], medians[point] = units[point - 1], medians[point - 1]
+                widths[point] = widths[last] * (1.0 + math.log(CHECKPOINTS[point] / CHECKPOINTS[last]))
         return cls(units, medians, widths) if is_known else None
 
     def values(self, scores: Scores, points: NDArray[np.intp]) -> Scores:
@@ -153,7 +154,7 @@ class Ranks:
 class Tail:
     """How rare a detector's largest values are among honest accounts, so that detectors compare.
 
-    Beyond where one in twenty gets, the share is taken to fall exponentially: with the values' own ranks alone,
+    Beyond where one in ten gets, the share is taken to fall exponentially: with the values' own ranks alone,
     the accounts that are farthest out by one detector or another would all be alike.
 
     Attributes:
@@ -174,7 +175,8 @@ class Tail:
         values = np.sort(maxima[np.isfinite(maxima)])
         n_far = min(max(round(_TAIL_SHARE * len(values)), _TAIL_ACCOUNTS), len(values))
         far = values[len(values) - n_far:]
-        fall = max(float(np.median(far - far[0])) / math.log(2.0), _SHORTEST_FALL)  # whatever the very last do
+        reach = float(np.quantile(far - far[0], 1.0 - _FAR_SHARE))  # whatever the very last do
+        fall = max(-reach / math.log(_FAR_SHARE), _SHORTEST_FALL)
         return cls(values, float(far[0]), fall, float(np.log((len(values) + 1) / (n_far + 1))))
 
     def surprises(self, maxima: Scores) -> Scores:
