@@ -44,8 +44,9 @@ def test_a_scale_puts_the_honest_median_at_zero_and_their_upper_tail_at_normal_d
         values = scale.values(scores[point], np.full(4000, point))
         assert np.median(values) == pytest.approx(0.0, abs=1e-9)
         assert np.quantile(values, 0.95) == pytest.approx(stats.norm.ppf(0.95), rel=0.05)
-    values = scale.values(scores[3], np.full(4000, len(CHECKPOINTS) - 1))
-    np.testing.assert_array_equal(values, scale.values(scores[3], np.full(4000, 3)))  # lent to those after it
+    farther = scale.values(scores[3], np.full(4000, 4))  # where nobody honest got, deviations count less
+    np.testing.assert_allclose(farther * (1.0 + np.log(30 / 20)), scale.values(scores[3], np.full(4000, 3)))
+    assert scale.last == 3
     assert scale.values(np.array([8.0]), np.array([0])) == scale.values(np.array([8.0]), np.array([2]))
 
 

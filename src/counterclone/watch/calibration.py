@@ -80,11 +80,13 @@ class Scale:
         units: the honest accounts' typical score, (checkpoints,).
         medians: of their scores on the logarithmic scale, (checkpoints,).
         widths: likewise, (checkpoints,).
+        last: the last checkpoint that enough of them reached.
     """
 
     units: Scores
     medians: Scores
     widths: Scores
+    last: int
 
     @classmethod
     def fit(cls, scores: Scores) -> Scale | None:
@@ -106,7 +108,7 @@ class Scale:
             elif is_known:  # nobody honest was seen there: what deviates counts less and less
                 units[point], medians[point] = units[point - 1], medians[point - 1]
                 widths[point] = widths[last] * (1.0 + math.log(CHECKPOINTS[point] / CHECKPOINTS[last]))
-        return cls(units, medians, widths) if is_known else None
+        return cls(units, medians, widths, last) if is_known else None
 
     def values(self, scores: Scores, points: NDArray[np.intp]) -> Scores:
         """Scores at some checkpoints on this scale, NaN stays: (n,)."""

@@ -195,8 +195,13 @@ class Reference:
             states: their merged summary, by detector, (1, width).
             n_exchanges: theirs together.
         """
-        values = self.values(states, points_reached(np.array([n_exchanges])))
-        return float(self.account_p_values(np.where(np.isnan(values), -np.inf, values))[0])
+        points = points_reached(np.array([n_exchanges]))
+        maxima = np.full((1, len(self.gauges)), -np.inf)
+        for i, (gauge, own) in enumerate(zip(self.gauges, states, strict=True)):
+            # what many accounts have in common is no single account's beyond what honest ones were seen to ask
+            value = gauge.scale.values(gauge.tracker.score(own), np.minimum(points, gauge.scale.last))
+            maxima[:, i] = np.where(np.isnan(value), -np.inf, value)
+        return float(self.account_p_values(maxima)[0])
 
     def outlying(self, exchanges: Exchanges, most: int) -> NDArray[np.intp]:
         """Accounts farther out than any honest one is likely to be, the farthest ones first: (at most `most`,)."""
