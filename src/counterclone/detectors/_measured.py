@@ -27,6 +27,7 @@ _GROWTH = 2.0**0.5
 _TAIL, _FEWEST_IN_TAIL = 0.05, 10
 _SHORTEST_TAIL = 0.1
 _KNOTS_OF_TREND = 5
+_GRAIN = 0.5  # what many accounts have alike, as to repeat nothing, would tell their exact number of queries
 _TIE = 1e-6  # many short accounts are alike but for a product's last digit, which depends on the batch
 _SMALLEST_SPREAD = 0.03  # figures are logarithms and roots of shares: less is no difference to speak of
 
@@ -158,7 +159,7 @@ class MeasuredTracker:
         """Figures as deviations from honest accounts with as many queries, 0 under 5 of them: (n, d)."""
         profile = self._deviations(self.summary.figures(states), states[:, 0])
         profile[states[:, 0] < FEWEST_QUERIES] = 0.0
-        return profile.clip(-FARTHEST, FARTHEST)
+        return (np.rint(profile / _GRAIN) * _GRAIN).clip(-FARTHEST, FARTHEST)
 
     def _deviations(self, figures: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """Deviations from honest accounts with as many queries, (n, d).
