@@ -320,16 +320,17 @@ def watch(*, source: str | None, benign: str | None, form: Any, follow: bool, fa
 @click.argument("account")
 @click.argument("source", required=False)
 @watched
+@click.option("--odometer", is_flag=True, help="Tell what a copy made of its exchanges would agree on.")
 @click.option("--report", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page.")
 @common
-def explain(*, account: str, source: str | None, benign: str | None, form: Any, page: Path | None,
+def explain(*, account: str, source: str | None, benign: str | None, form: Any, odometer: bool, page: Path | None,
             config_file: str | None, as_json: bool, seed: int) -> None:
     """Tell why ACCOUNT in SOURCE is suspected, or why not, in words, figures and pictures."""
     from counterclone.compose import watch as composed
     from counterclone.report import watch as report
 
     found = composed.explain(account, composed.Options(source=source, benign=benign, form=form, seed=seed),
-                             config_file)
+                             config_file, odometer=odometer)
     for problem in found.problems:
         _say(f"counterclone: {problem}")
     if page is not None:

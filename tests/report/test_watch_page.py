@@ -8,6 +8,7 @@ import pytest
 from counterclone.report import watch as report
 from counterclone.watch.explanation import Comparison, Explanation, Step
 from counterclone.watch.figures import Figure
+from counterclone.watch.odometer import Reading
 from counterclone.watch.result import Account, Campaign, Watched
 
 QUIET = Account(queries=7, risk=0.0, alarm_at_query=None, p_value=0.5, leaked_bits=7.0, reasons=[],
@@ -40,7 +41,8 @@ def explanation(account: Account = LOUD, *, name: str = "loud", level: float = 1
         course=[Step(queries=queries, p_value=p_value) for queries, p_value in [(5, 0.4), (10, 0.01), (50, 1e-4)]],
         figures=[Figure(name="different answers", value=3.0, low=1.0, median=2.0, high=2.5),
                  Figure(name="median seconds between queries", value=12345.0, low=1.0, median=2.0, high=1e6)],
-        problems=[])
+        odometer=Reading(queries=110, judged_on=800, fidelity=0.9, fidelity_low=0.875, fidelity_high=0.92,
+                         balanced=0.8, control=0.25), problems=[])
 
 
 def test_the_suspected_come_first_and_reasons_are_short() -> None:
@@ -69,6 +71,7 @@ def test_an_explanation_says_what_stands_out() -> None:
     report.explain(explanation(), file)
     text = " ".join(file.getvalue().split())
     for part in ("yes, at query 50", "0.0001; an alarm takes 0.001", "campaign c1", "typicality 9.5 0 of 9,999",
+                 "agrees on 90.0% (87.5-92.0) of 800 queries of others",
                  "margin - -", "different answers 3 1 to 2.5 2 outside", "12,345 1 to 1,000,000 2"):
         assert part in text
 

@@ -48,7 +48,7 @@ def in_order(lines: list[dict[str, Any]]) -> str:
 
 BENIGN = in_order(population(1, 100, "honest "))
 COPIER = list(account("copier", generator(2, "copier"), n=40, shift=6.0))
-MIXED = in_order([*population(3, 40, "user "), *COPIER])
+MIXED = in_order([*population(4, 40, "user "), *COPIER])
 
 
 @pytest.fixture(autouse=True)
@@ -234,9 +234,17 @@ def test_in_words() -> None:
     assert re.search(r"distance from the middle of honest inputs .* outside", text)
 
 
+def test_the_odometer_tells_what_it_could_have_learnt() -> None:
+    found = json_output("explain", "user 1", "mixed.jsonl", "--odometer")["odometer"]
+    assert 8 <= found["queries"] <= 30
+    assert found["fidelity_low"] <= found["fidelity"] <= found["fidelity_high"]
+    assert 0.5 <= found["control"] < 1.0
+
+
 def test_an_innocent_account_is_explained_too() -> None:
-    text = run("explain", "user 1", "mixed.jsonl").stdout
-    assert re.search(r"alarm +no", text)
+    accounts = json_output("watch", "mixed.jsonl")["accounts"]
+    innocent = min(accounts, key=lambda name: accounts[name]["risk"])
+    assert re.search(r"alarm +no", run("explain", innocent, "mixed.jsonl").stdout)
 
 
 def test_without_a_reference_there_is_a_standing_and_no_page_of_pictures(folder: Path) -> None:

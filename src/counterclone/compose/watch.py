@@ -21,9 +21,12 @@ from counterclone.watch.engine import Engine, Tell, detectors, reference_of
 from counterclone.watch.explanation import Explanation, Keeper
 from counterclone.watch.importers import Format
 from counterclone.watch.notices import Notifier, Sink, Syslog, Webhook
+from counterclone.watch.odometer import Reading
 from counterclone.watch.result import Watched
 from counterclone.watch.sources import Source
 
+PAST_COPIERS = 0.05
+"""Of the accounts of a source's own past, at most so many are left out as copiers'."""
 SEARCH_SECONDS = 86_400.0
 """Between two searches for campaigns in traffic that is followed."""
 
@@ -52,6 +55,7 @@ class Watching:
 
     Attributes:
         engine: what watches.
+        place: where what is watched is.
         source: what is watched.
         honest: what it is compared with, None where there is nothing.
     """
@@ -68,16 +72,17 @@ class Watching:
         watch = settings.watch if settings else Watch()
         root = _root(settings, path.parent, options.seed)
         digests, key = root.subkey("digests"), root.subkey("watch")
-        place = _source(options, settings, path)
-        self.source = sources.find(place, digests, options.form)
+        self.place = _source(options, settings, path)
+        self.source = sources.find(self.place, digests, options.form)
         self._benign = _benign(options, watch, path, digests)
         if self._benign is not None:
             self.honest = honest.gather(self._benign, key)
         else:
-            everybody = honest.gather(sources.find(place, digests, options.form), key)
+            everybody = honest.gather(sources.find(self.place, digests, options.form), key)
             self.honest = None if everybody is None else honest.past(everybody)
         self.engine = Engine(
-            reference_of(self.honest, detectors(watch.detector), key), self.honest, key,
+            reference_of(self.honest, detectors(watch.detector), key, trim=0.0 if self._benign else PAST_COPIERS),
+            self.honest, key,
             false_alarms_per_year=watch.false_alarms_per_year, max_accounts=watch.max_accounts, tell=tell)
 
     @property
@@ -134,12 +139,19 @@ def follow(options: Options, config_file: str | None, say: Say, stop: threading.
         return watching.result
 
 
-def explain(account: str, options: Options, config_file: str | None) -> Explanation:
+def explain(account: str, options: Options, config_file: str | None, *, odometer: bool = False) -> Explanation:
     """Why an account is suspected, or why not; nobody is told anything.
+
+    Args:
+        account: its name.
+        options: the command line's.
+        config_file: likewise.
+        odometer: whether to tell what it could have learnt.
 
     Raises:
         ConfigError: a mistake in the file or in the options.
-        SourceError: a source that isn't there, or can't be read; or there is no such account in it.
+        SourceError: a source that isn't there, can't be read or holds no payloads; or it has no such account.
+        WatchError: others asked too little to tell what it could have learnt.
     """
     watching = Watching(options, config_file, lambda *_: None)
     keeper = Keeper(account)
@@ -147,7 +159,16 @@ def explain(account: str, options: Options, config_file: str | None) -> Explanat
         watching.engine.take(traffic)
         keeper.take(traffic)
     watching.engine.search()
-    return explanation.explain(account, watching.engine, watching.result, watching.honest, keeper.exchanges)
+    reading = _reading(watching.place, account, options.seed) if odometer else None
+    return explanation.explain(account, watching.engine, watching.result, watching.honest, keeper.exchanges,
+                               odometer=reading)
+
+
+def _reading(source: Path, account: str, seed: int) -> Reading:
+    from counterclone.watch import odometer, payloads
+
+    split = payloads.split(source, {account})
+    return odometer.read(split.asked, split.others, seed)
 
 
 def notifier(watch: Watch, environ: Mapping[str, str] = os.environ) -> Notifier:

@@ -12,6 +12,7 @@ from counterclone.report.drawing import COLOURS, INK, drawing
 from counterclone.report.page import Figure, Table, print_table, write_html
 from counterclone.watch.explanation import Comparison, Explanation
 from counterclone.watch.figures import Figure as Spread
+from counterclone.watch.odometer import Reading
 from counterclone.watch.result import Account, Campaign, Watched
 
 ACCOUNTS_SHOWN = 50
@@ -126,10 +127,18 @@ def _standing(explanation: Explanation) -> Table:
             ("queries", f"{account.queries:,} {life}"),
             ("leaked bits", f"at most {account.leaked_bits:,.0f}")]
     rows += [("why", reason) for reason in account.reasons]
+    if explanation.odometer is not None:
+        rows.append(("odometer", _learnt(explanation.odometer)))
     rows += [(f"campaign {campaign.id}", f"{_some(campaign.accounts)}; {'; '.join(campaign.reasons)}")
              for campaign in explanation.campaigns]
     return Table(caption=f"Account {explanation.account}", heads=("", ""), rows=tuple(rows), is_prose=True,
                  notes=LIMITS)
+
+
+def _learnt(reading: Reading) -> str:
+    return (f"a copy made of its {reading.queries:,} different queries agrees on {reading.fidelity:.1%} "
+            f"({100 * reading.fidelity_low:.1f}-{100 * reading.fidelity_high:.1f}) of {reading.judged_on:,} "
+            f"queries of others; the most frequent answer alone on {reading.control:.1%}")
 
 
 def _verdict(explanation: Explanation) -> str:

@@ -47,12 +47,19 @@ def detectors(tables: Sequence[dict[str, Any]] = ()) -> list[Detector]:
     return [cast(Detector, plugins.build("detectors", table, "[[watch.detector]]")) for table in tables]
 
 
-def reference_of(honest: Honest | None, specs: Sequence[Detector], key: Prf, name: str = "") -> Reference:
-    """What honest accounts look like; of none, a reference that sets no detector."""
+def reference_of(honest: Honest | None, specs: Sequence[Detector], key: Prf, *, trim: float = 0.0) -> Reference:
+    """What honest accounts look like; of none, a reference that sets no detector.
+
+    Args:
+        honest: the accounts.
+        specs: what they are compared by.
+        key: nobody without it knows which of them do what.
+        trim: the share of them that may be copiers'.
+    """
     if honest is None:
         return Reference(gauges=(), counts=np.empty(0, dtype=np.int64), labels=np.empty(0, dtype=np.int32),
-                         kinds=(), n_fit=0, name=name, digest="", problems=())
-    return Reference.fit(honest.exchanges, specs, key, names=honest.names, kinds=honest.kinds, name=name)
+                         kinds=(), n_fit=0, name="", digest="", problems=())
+    return Reference.fit(honest.exchanges, specs, key, names=honest.names, kinds=honest.kinds, trim=trim)
 
 
 class Engine:

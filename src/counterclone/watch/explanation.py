@@ -12,6 +12,7 @@ from counterclone.watch.calibration import CHECKPOINTS
 from counterclone.watch.engine import Engine
 from counterclone.watch.figures import Figure
 from counterclone.watch.honest import Honest
+from counterclone.watch.odometer import Reading
 from counterclone.watch.result import Account, Campaign, Watched
 from counterclone.watch.sources import Traffic
 
@@ -65,6 +66,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         detectors: by what it is compared, the plainest first.
         course: its p-value as it grew.
         figures: how its inputs, answers and hours are spread.
+        odometer: what it could have learnt by now; None where nobody asked.
         problems: what couldn't be read, and what keeps alarms from being raised.
     """
 
@@ -76,6 +78,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     detectors: list[Comparison]
     course: list[Step]
     figures: list[Figure]
+    odometer: Reading | None
     problems: list[str]
 
 
@@ -105,8 +108,8 @@ class Keeper:
         return _with_gaps(join(self._parts)) if self._n_rows else None
 
 
-def explain(account: str, engine: Engine, watched: Watched, honest: Honest | None, own: Exchanges | None,
-            ) -> Explanation:
+def explain(account: str, engine: Engine, watched: Watched, honest: Honest | None, own: Exchanges | None, *,
+            odometer: Reading | None = None) -> Explanation:
     """Why an account is suspected.
 
     Args:
@@ -115,6 +118,7 @@ def explain(account: str, engine: Engine, watched: Watched, honest: Honest | Non
         watched: what was found.
         honest: what it is compared with.
         own: its exchanges.
+        odometer: what it could have learnt.
 
     Raises:
         SourceError: there is no such account.
@@ -129,7 +133,7 @@ def explain(account: str, engine: Engine, watched: Watched, honest: Honest | Non
         campaigns=[campaign for campaign in watched.campaigns if account in campaign.accounts],
         detectors=_comparisons(account, engine), course=_course(account, engine, standing.queries),
         figures=[] if own is None or honest is None else figures.compare(own, honest.exchanges),
-        problems=watched.problems)
+        odometer=odometer, problems=watched.problems)
 
 
 def _comparisons(account: str, engine: Engine) -> list[Comparison]:
