@@ -49,6 +49,11 @@ class Cloud:
         """The logarithm of its density over the honest one's at points in the space: (n,)."""
         return _odds(self.space, self.centre, self.variances, points, points**2)
 
+    def likeness(self, other: Cloud) -> float:
+        """The cosine between the directions in which two clouds lie, -1 to 1."""
+        lengths = np.sqrt((self.centre**2).sum() * (other.centre**2).sum())
+        return float(self.centre @ other.centre / max(lengths, 1e-12))
+
 
 def grow(space: Space, points: Points, honest: Points, starts: Sequence[Rows]) -> list[Cloud]:
     """The clouds that starts gather and settle in; some dissolve, and some are the same.

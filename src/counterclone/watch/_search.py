@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from counterclone.watch import _evidence, _graph, _mixture, _trees
 from counterclone.watch._evidence import Scores
+from counterclone.watch._mixture import Cloud
 from counterclone.watch._space import Points, Space
 
 FEWEST_ACCOUNTS = 40
@@ -47,6 +48,25 @@ class _Half:
 
 
 @dataclass(frozen=True)
+class _Lesson:
+    """What one half teaches.
+
+    Attributes:
+        space: where honest accounts are round.
+        moved: the same about the traffic's middle.
+        clouds: the one that shows most where it was learned first.
+        shown: how much, as a p-value that means nothing else.
+        trees: that tell suspects from honest accounts.
+    """
+
+    space: Space
+    moved: Space
+    clouds: list[Cloud]
+    shown: float
+    trees: Callable[[Points], Scores]
+
+
+@dataclass(frozen=True)
 class _Test:
     p_value: float
     ranks: Scores
@@ -68,11 +88,13 @@ def search(profiles: Points, is_first: NDArray[np.bool_], reference: Points, is_
                     reference[is_first_honest == is_side]) for is_side in (True, False)]
     if min(len(part) for half in halves for part in (half.profiles, half.honest)) < FEWEST_ACCOUNTS:
         return None
+    lessons = [_learned(half, seed) for half in halves]
+    leader, follower = sorted(lessons, key=lambda lesson: lesson.shown)
     p_value, ranks = 1.0, np.ones(len(profiles))
-    for learn, test in (halves, halves[::-1]):
-        best = _best(_tests(learn, test, seed))
-        p_value = min(p_value, best.p_value * _N_LEARNERS * len(halves))
-        ranks[test.rows] = best.ranks
+    for lesson, half in zip(lessons, halves[::-1], strict=True):
+        best = _best(_tests(lesson, half, leader.clouds if lesson is follower else []))
+        p_value = min(p_value, best.p_value * len(halves))
+        ranks[half.rows] = best.ranks
     is_named = _evidence.discoveries(ranks, fdr)
     return Found(min(p_value, 1.0), np.flatnonzero(is_named), np.flatnonzero(is_named | (ranks <= _LIKE_MEMBERS)))
 
@@ -82,24 +104,33 @@ def _best(tests: Sequence[_Test]) -> _Test:
     return next((test for test in tests if test.p_value <= _SURE), min(tests, key=lambda test: test.p_value))
 
 
-def _tests(learn: _Half, test: _Half, seed: int) -> list[_Test]:
-    """Learners of one half on the other, each half's accounts where its own middle is."""
-    space = Space.fit(learn.honest)
-    moved = space.moved(learn.profiles)
-    points, honest = moved.place(test.profiles), space.place(test.honest)
-    tests = []
-    for score in _learners(space, moved.place(learn.profiles), space.place(learn.honest), seed):
-        scores, honest_scores = score(points), score(honest)
-        tests.append(_Test(_evidence.excess(scores, honest_scores), _evidence.ranks(scores, honest_scores)))
-    return tests
-
-
-def _learners(space: Space, points: Points, honest: Points, seed: int) -> list[Callable[[Points], Scores]]:
-    """The cloud that shows most where it was learned, of all starts, and the trees, which name less exactly."""
+def _learned(half: _Half, seed: int) -> _Lesson:
+    space = Space.fit(half.honest)
+    moved = space.moved(half.profiles)
+    points, honest = moved.place(half.profiles), space.place(half.honest)
     trees = _trees.learn(points, honest)
     clouds = _mixture.grow(space, points, honest, _starts(points, honest, trees(points), seed))
     shown = [_evidence.excess(cloud.learned, cloud.score(honest)) for cloud in clouds]
-    return [*([clouds[int(np.argmin(shown))].score] if clouds else []), trees]
+    order = np.argsort(shown, kind="stable")
+    return _Lesson(space, moved, [clouds[i] for i in order], min(shown, default=1.0), trees)
+
+
+def _tests(lesson: _Lesson, half: _Half, leading: Sequence[Cloud]) -> list[_Test]:
+    """A cloud and the trees on the half that they weren't learned from, each half's accounts about its own middle.
+
+    Where the other half leads, of two campaigns both halves must follow the same one: the cloud most like the
+    leading one is taken, which looks at what it is tested on, so every cloud that it is chosen from is paid for.
+    """
+    clouds, paid = lesson.clouds[:1], 1
+    if leading and lesson.clouds:
+        clouds, paid = [max(lesson.clouds, key=lambda cloud: cloud.likeness(leading[0]))], len(lesson.clouds)
+    points, honest = lesson.moved.place(half.profiles), lesson.space.place(half.honest)
+    tests = []
+    for score, price in [*((cloud.score, paid) for cloud in clouds), (lesson.trees, 1)]:  # trees name less exactly
+        scores, honest_scores = score(points), score(honest)
+        p_value = _evidence.excess(scores, honest_scores) * price * _N_LEARNERS
+        tests.append(_Test(min(p_value, 1.0), _evidence.ranks(scores, honest_scores)))
+    return tests
 
 
 def _starts(points: Points, honest: Points, by_trees: Scores, seed: int) -> list[Rows]:

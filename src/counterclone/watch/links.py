@@ -120,16 +120,17 @@ class Links:
         rng = generator(seed, "disjointness", len(rows))
         if len(rows) > _MOST_COMPARED:
             rows = np.sort(rng.choice(rows, _MOST_COMPARED, replace=False))
-        sizes = np.sort((self._kept[rows] > 0).sum(axis=1))
+        sizes = (self._kept[rows] > 0).sum(axis=1)
         honest_sizes = (self._honest_kept > 0).sum(axis=1)
         order = np.argsort(honest_sizes, kind="stable")
         # with each member stands an honest account of about its number of different queries
-        places = np.searchsorted(honest_sizes[order], sizes)
         reach = max(len(order) // 50, 10)
+        firsts = np.maximum(np.searchsorted(honest_sizes[order], sizes) - reach, 0)
+        lasts = np.minimum(np.searchsorted(honest_sizes[order], sizes, side="right") + reach, len(order))
         seen = _meetings(self._kept[rows])
         as_few = 0
         for _ in range(_SUBSETS):
-            drawn = (places + rng.integers(-reach, reach + 1, len(places))).clip(0, len(order) - 1)
+            drawn = rng.integers(np.minimum(firsts, lasts - 1), lasts)
             as_few += _meetings(self._honest_kept[order[np.unique(drawn)]]) <= seen
         return (1.0 + as_few) / (1.0 + _SUBSETS)
 
