@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo test check calibrate bench
+.PHONY: help venv demo test test-deep check calibrate bench
 
 help:
 	@echo "make demo       install and run the demo (report in demo/report.html)"
 	@echo "make test       install and run the tests"
+	@echo "make test-deep  install torch and run what needs it"
 	@echo "make check      ruff, mypy --strict, import layers"
 	@echo "make calibrate  the slow statistics, and ten minutes of fuzzing (FUZZ_SECONDS=600)"
 	@echo "make bench      the benchmarks (needs wrk), tables and benchmarks/results/*.json"
@@ -32,6 +33,10 @@ demo: $(VENV)/.demo
 
 test: venv
 	$(BIN)/python -m pytest -n 2
+
+test-deep: venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[deep]'
+	$(BIN)/python -m pytest tests/attacks/test_convolution.py
 
 check: venv
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from counterclone.answers import Rows, top_labels
+from counterclone.attacks._convolution import convolved, fits
 from counterclone.attacks._kernel import regressed
 from counterclone.attacks._linear import log_rows, with_ones
 from counterclone.attacks._network import Aims, trained
@@ -173,6 +174,12 @@ def network(lesson: Lesson, effort: Effort, rng: Generator) -> Answering:
     return trained(lesson.inputs, aims, effort.steps, rng).answer
 
 
+def convolution(lesson: Lesson, effort: Effort, rng: Generator) -> Answering:
+    """A network of convolutions, for images, where torch is installed."""
+    aims = Aims(lesson.rows, lesson.logs, 0.0 if lesson.is_hard else 0.1)
+    return convolved(lesson.inputs, aims, effort.steps, rng).answer
+
+
 def forest(lesson: Lesson, effort: Effort, rng: Generator) -> Answering:
     """A random forest whose trees look at every feature: for trees."""
     from sklearn.ensemble import RandomForestRegressor
@@ -192,6 +199,8 @@ def extra_trees(lesson: Lesson, effort: Effort, rng: Generator) -> Answering:
 FAMILIES: Mapping[str, Family] = MappingProxyType({
     "kernel": kernel, "linear": linear, "network": network, "extra_trees": extra_trees, "forest": forest})
 """From the one that is right most often; among equals the first is kept."""
+DEEP: Mapping[str, Family] = MappingProxyType({"convolution": convolution})
+"""For images, where torch is installed."""
 
 
 def _averages(model: Any, lesson: Lesson) -> Answering:
@@ -251,7 +260,7 @@ def fitted(family: str, lesson: Lesson, effort: Effort, rng: Generator) -> Answe
     if lesson.is_hard and len(np.unique(lesson.labels)) == 1:
         row = lesson.rows[:1]
         return lambda inputs: np.repeat(row, len(inputs), axis=0)
-    return FAMILIES[family](lesson, effort, rng)
+    return (FAMILIES | DEEP)[family](lesson, effort, rng)
 
 
 def chosen(lesson: Lesson, rng: Generator, natural: NDArray[np.bool_] | None = None) -> str:
@@ -262,7 +271,7 @@ def chosen(lesson: Lesson, rng: Generator, natural: NDArray[np.bool_] | None = N
         rng: draws folds and starts.
         natural: which inputs are the deployment's own, and mustn't suffer, (n,); None for all.
     """
-    first, *others = FAMILIES
+    first, *others = [*FAMILIES, *(DEEP if fits(lesson.inputs) else ())]
     folds = _folds(len(lesson.rows), rng)
     if not folds:
         return first
