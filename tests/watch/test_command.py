@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from counterclone import cli
 from counterclone.journal import Exchange, JournalWriter
 from counterclone.randomness import Generator, generator
+from counterclone.watch.cases import CASES_FILE, CaseFile
 from counterclone.watch.importers import FORMATS
 
 NOON = 1_764_158_400.0
@@ -93,6 +94,7 @@ def test_a_copier_is_alarmed_among_honest_accounts(golden: Callable[[str, str], 
     alarmed = [name for name, one in found["accounts"].items() if one["alarm_at_query"] is not None]
     assert len(alarmed) <= 8  # 2.5 honest ones expected
     assert result.stderr.startswith("ALARM: account copier at ")
+    assert not Path(CASES_FILE).exists()  # the configured journal's alarms alone are cases
     golden("watch.json", json.dumps({**found, "accounts": {"copier": copier}}, indent=1) + "\n")
 
 
@@ -171,6 +173,11 @@ def test_a_journal_is_watched_by_the_guards_accounts() -> None:
     journal.close()
     accounts = json_output("watch")["accounts"]
     assert accounts[b"copier".hex()]["alarm_at_query"] is not None
+    cases = CaseFile(Path(CASES_FILE)).all()
+    assert b"copier".hex() in {case.accounts[0] for case in cases}
+    assert {case.evidence[0].kind for case in cases} == {"alarm"}
+    json_output("watch")
+    assert CaseFile(Path(CASES_FILE)).all() == cases  # an alarm is a case once
 
 
 def test_another_systems_log_is_watched() -> None:

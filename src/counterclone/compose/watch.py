@@ -16,7 +16,7 @@ from counterclone.config import DEFAULT_FILE, FILE_VARIABLE, Config, Watch
 from counterclone.errors import ConfigError, SourceError
 from counterclone.randomness import Prf
 from counterclone.watch import explanation, honest, sources
-from counterclone.watch.cases import Evidence
+from counterclone.watch.cases import CASES_FILE, CaseFile, Evidence
 from counterclone.watch.engine import Engine, Tell, detectors, reference_of
 from counterclone.watch.explanation import Explanation, Keeper
 from counterclone.watch.importers import Format
@@ -104,7 +104,7 @@ def watch(options: Options, config_file: str | None, say: Say) -> Watched:
         ConfigError: a mistake in the file or in the options.
         SourceError: a source that isn't there, or can't be read.
     """
-    with _telling(config_file, say) as tell:
+    with _telling(options, config_file, say) as tell:
         watching = Watching(options, config_file, tell)
         for traffic in watching.source.traffic():
             watching.engine.take(traffic)
@@ -125,7 +125,7 @@ def follow(options: Options, config_file: str | None, say: Say, stop: threading.
         ConfigError: a mistake in the file or in the options.
         SourceError: a source that isn't there, or can't be read.
     """
-    with _telling(config_file, say) as tell:
+    with _telling(options, config_file, say) as tell:
         watching = Watching(options, config_file, tell)
         next_search = float("-inf")
         for traffic in watching.source.follow():
@@ -191,16 +191,26 @@ def notifier(watch: Watch, environ: Mapping[str, str] = os.environ) -> Notifier:
 
 
 @contextmanager
-def _telling(config_file: str | None, say: Say) -> Iterator[Tell]:
-    """Tells alarms to whoever the file names, and says them."""
-    settings = _settings(configuration.find(config_file), is_needed=False)
+def _telling(options: Options, config_file: str | None, say: Say) -> Iterator[Tell]:
+    """Tells alarms to whoever the file names, and says them; those of the configured journal become cases, and are
+    told once.
+    """
+    path = configuration.find(config_file)
+    settings = _settings(path, is_needed=False)
     sending = notifier(settings.watch if settings else Watch())
+    cases = CaseFile(path.parent / CASES_FILE) if options.source is None else None
 
     def tell(accounts: Sequence[str], evidence: Evidence, campaign: str) -> None:
         who = f"campaign {campaign} of {len(accounts):,} accounts" if campaign else f"account {accounts[0]}"
         p_value = "" if evidence.p_value is None else f", p {evidence.p_value:.1e}"
         say(f"ALARM: {who} at {evidence.queries:,} queries{p_value}: {'; '.join(evidence.reasons)}")
-        sending.tell(accounts, evidence, campaign)
+        try:
+            is_new = cases is None or cases.open(accounts, evidence) is not None
+        except SourceError as error:
+            say(str(error))
+            is_new = True
+        if is_new:
+            sending.tell(accounts, evidence, campaign)
 
     try:
         yield tell
