@@ -167,6 +167,7 @@ def test_a_search_that_fails_is_a_trouble_and_nothing_else(scene: Scene) -> None
 
 def test_what_was_counted_outlives_the_guard(scene: Scene, tmp_path: Path) -> None:
     scene.watching.close()
+    assert (tmp_path / "state.npz").stat().st_mode & 0o777 == 0o600
     assert Scene(tmp_path).engine.learnt == ["counted"]
 
 

@@ -240,8 +240,8 @@ def test_all_mistakes_are_reported_together(golden: Callable[[str, str], None]) 
     ("guard.limit_queries_per_day = true", "[guard] limit_queries_per_day: expected `int`, got `bool`"),
     ("accounts.jwt_algorithms = ['HS256', 'none']", "[accounts] jwt_algorithms[1]: expected one of HS256, HS384, "
      "HS512, RS256, RS384, RS512, PS256, ES256, ES384, EdDSA, got 'none'"),
-    ("watch.detector = [{kind = 'residal'}]", "[[watch.detector]] 1: there is no 'residal' among the detectors (did "
-     "you mean 'residual'?); `counterclone list detectors` shows them"),
+    ("watch.detector = [{kind = 'residal'}]", "[[watch.detector]] 1: there is no 'residal' among the detectors "
+     "(did you mean 'residual'?); `counterclone list detectors` shows them"),
     ("watch.webhook_url = 'https://:secret@x/'", "[watch] webhook_url: expected an address such as "
      "https://alerts.example.org/hook, without user and fragment"),
     ("watch.syslog = 'localhost'", "[watch] syslog: expected host:port such as 127.0.0.1:8000 or [::1]:8000, got "
@@ -507,6 +507,6 @@ def test_the_schema_refuses_what_we_refuse(validator: jsonschema.Draft202012Vali
 
 def test_the_schema_describes_every_section_and_plugin() -> None:
     definitions = config.schema()["$defs"]
-    assert {"Target", "Accounts", "AccountClass", "Guard", "Tier", "Journal", "policies.noise", "rules.snap"} <= set(
-        definitions)
+    assert {"Target", "Accounts", "AccountClass", "Guard", "Tier", "Journal", "Watch", "policies.noise",
+            "rules.snap"} <= set(definitions)
     assert all(definition["description"] for definition in definitions.values())

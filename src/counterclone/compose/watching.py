@@ -105,6 +105,7 @@ class Watching:
         self._own_risk: Callable[[str], float] = _no_risk  # a request's path has no time to look for it
         self._metrics = metrics
         self._notices = notices
+        metrics.notifiers.add(notices)
         self.state = state
         self._steps: deque[tuple[Step, Tier | None]] = deque(maxlen=STEPS_KEPT)
         self._waiting: deque[pa.RecordBatch] = deque(maxlen=BATCHES_KEPT)
@@ -178,6 +179,7 @@ class Watching:
         if self.engine is not None:
             try:
                 self.engine.monitor.save(self.state)
+                self.state.chmod(0o600)
             except OSError as error:
                 logger.warning("%s: %s; the watch begins anew at the next start", self.state, error.strerror)
         self._notices.close()

@@ -25,6 +25,14 @@ class JournalCounts(Protocol):
     flushed: int
 
 
+class NoticeCounts(Protocol):
+    """What the metrics read of whoever tells alarms."""
+
+    sent: int
+    failed: int
+    dropped: int
+
+
 class Histogram:
     """Counts by upper bound, in seconds."""
 
@@ -65,6 +73,7 @@ class Metrics:
     def __init__(self) -> None:
         self.in_flight = 0
         self.journals: weakref.WeakSet[JournalCounts] = weakref.WeakSet()
+        self.notifiers: weakref.WeakSet[NoticeCounts] = weakref.WeakSet()
         self._notes: list[Note] = []
         self._requests: Counter[tuple[str, str, str]] = Counter()
         self._queries = 0
@@ -123,6 +132,11 @@ class Metrics:
                                   value=sum(journal.flushed for journal in journals))
         yield CounterMetricFamily("counterclone_events_dropped", "Journal events that were lost.",
                                   value=sum(journal.dropped for journal in journals))
+        notifiers = list(self.notifiers)
+        yield CounterMetricFamily("counterclone_notices_sent", "Alarms that a webhook or syslog took.",
+                                  value=sum(notifier.sent for notifier in notifiers))
+        yield CounterMetricFamily("counterclone_notices_lost", "Alarms that none took, or that had no room to wait.",
+                                  value=sum(notifier.failed + notifier.dropped for notifier in notifiers))
 
     def _count(self) -> None:
         with self._counting:
