@@ -26,7 +26,7 @@ from counterclone.watch.monitor import Monitor
 from counterclone.watch.reference import Reference
 
 BEDS, SEEDS = ("digits", "letter", "mnist"), (0, 1, 2)
-N_REFERENCE, N_ACCOUNTS, DAYS = 6000, 3000, 365.0
+N_REFERENCE, N_ACCOUNTS, DAYS = 12_000, 3000, 365.0
 RATES = (4.0, 12.0, 40.0, 120.0, 400.0)
 """False alarms a year of the whole fleet; half of them are the accounts'."""
 CONFIDENCE, SIGNIFICANCE = 0.95, 0.001

@@ -8,7 +8,7 @@ from scipy import stats
 from tests.watch.toys import Shift, counts_of, traffic
 
 from counterclone.randomness import generator
-from counterclone.watch.calibration import CHECKPOINTS, Ranks, Scale, Scores, Stretches, Tail
+from counterclone.watch.calibration import CHECKPOINTS, Ranks, Scale, Scores, Stretches
 
 FIRST = [5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000]
 
@@ -73,21 +73,28 @@ def test_a_p_value_counts_the_honest_accounts_that_went_as_far(honest: list[floa
     assert ranks.p_values(np.array([value, -np.inf])).tolist() == [expected, 1.0]
 
 
-@given(st.lists(st.floats(-5, 5).map(lambda x: round(x, 1)), min_size=30, max_size=60))
-def test_a_tail_agrees_with_ranks_up_to_where_it_begins_and_rises_from_there(honest: list[float]) -> None:
-    tail, ranks = Tail.fit(np.array(honest)), Ranks.of(np.array(honest))
-    inside = np.array([value for value in honest if value <= tail.start])
-    np.testing.assert_allclose(np.exp(-tail.surprises(inside)), ranks.p_values(inside))
-    grid = np.linspace(-6, 12, 200)
-    assert (np.diff(tail.surprises(grid)) >= -1e-9).all()
-    assert tail.surprises(np.array([-np.inf, 100.0])).tolist()[0] == 0.0
+@given(st.lists(st.integers(-20, 20).map(float), min_size=2, max_size=40), st.floats(-25, 40))
+def test_a_value_is_as_rare_as_the_honest_account_that_had_it(honest: list[float], value: float) -> None:
+    """Either way it is one among all others, so that a threshold is neither too low nor too high."""
+    ranks, everybody = Ranks.of(np.array(honest)), Ranks.of(np.array([*honest, value]))
+    new = ranks.surprises(np.array([value, -np.inf]))
+    own = everybody.surprises(np.array([*honest, value]), are_own=True)
+    is_farthest = value > max(honest)
+    assert new[1] == 0.0
+    assert (new[0] > np.log(1 + len(honest)) + 1e-12) == is_farthest
+    if not is_farthest:
+        assert own[-1] == pytest.approx(new[0] + np.log((2 + len(honest)) / (1 + len(honest))))
+    assert own[-1] == own.max() if is_farthest else True
 
 
-def test_a_tail_goes_on_as_honest_accounts_fall_off() -> None:
-    values = generator(3, "tail").exponential(0.7, 3000)
-    tail = Tail.fit(values)
-    assert tail.fall == pytest.approx(0.7, rel=0.2)
-    assert tail.surprises(np.array([7.0]))[0] == pytest.approx(10.0, rel=0.15)
+def test_farther_than_everybody_is_rarer_the_farther() -> None:
+    values = generator(3, "far").exponential(0.7, 3000)
+    ranks = Ranks.of(values)
+    one, two, three = ranks.surprises(values.max() + np.array([0.0, 0.7, 1.4]))
+    assert one == pytest.approx(np.log(3001 / 2))
+    assert three - two == pytest.approx(1.0, rel=0.5)
+    assert two > np.log(3001)
+    assert ranks.surprises(values, are_own=True).max() > np.log(3001)
 
 
 def test_ranks_of_whole_lives_keep_their_rate_for_accounts_that_differ() -> None:

@@ -1,11 +1,12 @@
-"""What an account's scores mean: scales and tails fitted on some honest accounts, ranks among others.
+"""What an account's scores mean: scales fitted on some honest accounts, ranks among others.
 
 An account is scored when it has sent 5, 10, 15, 20, 30 ... queries. A scale makes the scores at all of these
-comparable, so that an account has one number for its life up to now, the largest; a tail says how rare that is,
-which makes detectors comparable, and the account counts by the rarest of its numbers. It is ranked among honest
-accounts' whole lives. The rank is a valid p-value at any time, if an honest account is a draw from the
-same accounts as those that calibrate (Vovk, Gammerman, Shafer 2005, "conformal"): an account's own exchanges
-may depend on each other as they like.
+comparable, so that an account has one number for its life up to now, the largest. Its rank among honest accounts'
+says how rare that is, which makes detectors comparable: the account counts by the rarest of its numbers, and is
+ranked among honest accounts' rarest ones in their whole lives. So detectors share the false alarms evenly, without
+the loss of a correction for their number. The rank is a valid p-value at any time, if an honest account is a draw
+from the same accounts as those that calibrate (Vovk, Gammerman, Shafer 2005, "conformal"): an account's own
+exchanges may depend on each other as they like.
 """
 
 from __future__ import annotations
@@ -28,9 +29,8 @@ CHECKPOINTS = np.array([5, *(step * 10**power for power in range(6) for step in 
 FEWEST_ACCOUNTS = 30
 """Accounts that a scale is fitted on; of fewer, the scale is that of the checkpoint before."""
 _TAIL_ACCOUNTS = 10  # at least, beyond the quantile that measures a width
-_TAIL_SHARE = 0.1
-_FAR_SHARE = 0.25
-_SHORTEST_FALL = 0.1
+_FAR_ACCOUNTS = 20
+_SMALLEST_THINNING = 0.1
 _NARROWEST = 0.01  # of a scale whose accounts all score alike
 
 
@@ -129,7 +129,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Ranks:
-    """The largest values of honest accounts' lives.
+    """The largest values of honest accounts' lives, by one detector or by all.
 
     Attributes:
         values: of those that were ever scored, from small to large, (n,).
@@ -148,42 +148,31 @@ class Ranks:
 
     def p_values(self, maxima: Scores) -> Scores:
         """(1 + honest accounts that went as far) / (1 + honest accounts), 1 where nothing was scored: (n,)."""
-        beyond = len(self.values) - np.searchsorted(self.values, maxima, side="left")
-        return np.asarray((1.0 + beyond) / (1.0 + len(self.values)), dtype=np.float64)
+        return np.asarray((1.0 + self._n_beyond(maxima)) / (1.0 + len(self.values)), dtype=np.float64)
 
+    def surprises(self, maxima: Scores, *, are_own: bool = False) -> Scores:
+        """How rare values are, so that detectors compare: -ln of the p-value, 0 where nothing was scored: (n,).
 
-@dataclass(frozen=True)
-class Tail:
-    """How rare a detector's largest values are among honest accounts, so that detectors compare.
+        Ranks alone would make all accounts alike that are farther out than everybody else by some detector, so
+        theirs grows by how much farther that is, in units of how the farthest honest accounts thin out.
 
-    Beyond where one in ten gets, the share is taken to fall exponentially: with the values' own ranks alone,
-    the accounts that are farthest out by one detector or another would all be alike.
+        Args:
+            maxima: the values.
+            are_own: whether they are these honest accounts' own; each is compared with the others then.
+        """
+        n_beyond = self._n_beyond(maxima) - (are_own & np.isfinite(maxima))
+        surprises: Scores = np.log((1.0 + len(self.values)) / (1.0 + n_beyond))
+        next_one = self.values[-1 - are_own] if len(self.values) > are_own else np.inf
+        is_farthest = (n_beyond == 0) & np.isfinite(maxima)
+        surprises[is_farthest] += np.maximum(maxima[is_farthest] - next_one, 0.0) / self._thinning
+        return surprises
 
-    Attributes:
-        values: of some honest accounts, from small to large, (n,).
-        start: from here on it falls exponentially.
-        fall: by how much a value grows where e times fewer accounts get so far.
-        surprise_at_start: there.
-    """
+    def _n_beyond(self, maxima: Scores) -> NDArray[np.intp]:
+        return len(self.values) - np.searchsorted(self.values, maxima, side="left")
 
-    values: Scores
-    start: float
-    fall: float
-    surprise_at_start: float
-
-    @classmethod
-    def fit(cls, maxima: Scores) -> Tail:
-        """The tail of honest accounts' largest values, -inf in those that were never scored, (n,)."""
-        values = np.sort(maxima[np.isfinite(maxima)])
-        n_far = min(max(round(_TAIL_SHARE * len(values)), _TAIL_ACCOUNTS), len(values))
-        far = values[len(values) - n_far:]
-        reach = float(np.quantile(far - far[0], 1.0 - _FAR_SHARE))  # whatever the very last do
-        fall = max(-reach / math.log(_FAR_SHARE), _SHORTEST_FALL)
-        return cls(values, float(far[0]), fall, float(np.log((len(values) + 1) / (n_far + 1))))
-
-    def surprises(self, maxima: Scores) -> Scores:
-        """-ln of the share of honest accounts that get as far, 0 for -inf: (n,)."""
-        n = len(self.values)
-        beyond = n - np.searchsorted(self.values, maxima, side="left")
-        excess = np.maximum(maxima - self.start, 0.0) / self.fall
-        return np.where(excess > 0.0, self.surprise_at_start + excess, np.log((n + 1.0) / (beyond + 1.0)))
+    @property
+    def _thinning(self) -> float:
+        """By how much values grow where e times fewer accounts get so far."""
+        n_far = min(_FAR_ACCOUNTS, len(self.values) // 2)
+        far = self.values[len(self.values) - n_far - 1:]
+        return max(float((far - far[0]).sum()) / max(n_far, 1), _SMALLEST_THINNING) if len(far) else 1.0

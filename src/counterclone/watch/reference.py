@@ -16,14 +16,15 @@ from counterclone.errors import WatchError
 from counterclone.exchanges import NO_LABEL, Exchanges
 from counterclone.protocols import Detector, States, Tracker
 from counterclone.randomness import Prf
-from counterclone.watch.calibration import CHECKPOINTS, FEWEST_ACCOUNTS, Ranks, Scale, Scores, Stretches, Tail
+from counterclone.watch.calibration import CHECKPOINTS, FEWEST_ACCOUNTS, Ranks, Scale, Scores, Stretches
 
 CALIBRATION_SHARE = 1 / 2
 """Of the honest accounts; their number bounds how small a p-value can be."""
 _FIT_SHARE = 1 / 3
 _FEWEST_TO_FIT = 40
-_EXPECTED = 0.05
-"""Of honest accounts as far out, by the tails: an account that fewer are expected to be like isn't one of them."""
+_EXPECTED = 0.1
+"""Of honest accounts as far out by a detector: one that fewer are expected to be like isn't honest."""
+_SMALLEST_THINNING = 0.1
 _DIGEST_BYTES = 16
 
 _HAS: Mapping[str, Callable[[Exchanges], bool]] = {
@@ -43,7 +44,6 @@ class Gauge:
         is_of_content: whether it sees what is asked and answered, not only when and how often.
         tracker: fitted on some of them.
         scale: of its scores, by some others.
-        tail: of the largest values in lives, by the same.
         ranks: of the largest values in the calibrating accounts' whole lives, by kind of account.
         states: the calibrating accounts' summaries in the end, (accounts, width).
     """
@@ -53,7 +53,6 @@ class Gauge:
     is_of_content: bool
     tracker: Tracker
     scale: Scale
-    tail: Tail
     ranks: Mapping[str, Ranks]
     states: States
 
@@ -72,6 +71,7 @@ class Reference:
         digest: of everything that it was made from.
         problems: detectors that couldn't be set, in words.
         ranks: of the rarest of the detectors' values in the calibrating accounts' whole lives, by kind of account.
+        left_out: names of accounts that are too far out to be honest.
         names: of the accounts that calibrate.
     """
 
@@ -103,18 +103,17 @@ class Reference:
             kinds: of the accounts, by number; accounts of a kind are ranked among their own.
             name: what it is a reference for.
             trim: the share of accounts that may be copiers'. So many at most are left out, and only those farther
-                out than honest accounts' tails explain; copiers beyond that share make others' p-values larger.
+                out than the tail of the others explains. Copiers that stay make later ones look usual.
         """
         n_accounts = exchanges.n_accounts
         names = (list(map(str, range(n_accounts))) if names is None else list(names))[:n_accounts]
         kinds = ([""] * n_accounts if kinds is None else list(kinds))[:n_accounts]
         if trim > 0.0:
-            first = cls.fit(exchanges, detectors, key, names=names, kinds=kinds)
-            outlying = first.outlying(exchanges, round(trim * n_accounts))
-            kept = np.setdiff1d(np.arange(n_accounts), outlying)
+            suspected = _outlying(exchanges, detectors, key, names, round(trim * n_accounts))
+            kept = np.setdiff1d(np.arange(n_accounts), suspected)
             trimmed = cls.fit(exchanges.of(kept), detectors, key, names=[names[i] for i in kept.tolist()],
                               kinds=[kinds[i] for i in kept.tolist()], name=name)
-            return replace(trimmed, left_out=tuple(names[i] for i in outlying.tolist()))
+            return replace(trimmed, left_out=tuple(names[i] for i in suspected.tolist()))
         fitting, scaling, calibrating = _parts(names, key)
         own_kinds = np.array([kinds[i] for i in calibrating.tolist()], dtype=np.str_)
         traffic = _Parts(exchanges.of(fitting), len(fitting), Stretches(exchanges.of(scaling), len(scaling)),
@@ -128,12 +127,12 @@ class Reference:
             else:
                 gauges.append(gauge)
                 maxima.append(own_maxima)
-        rarest = _rarest(gauges, np.stack(maxima, axis=1)) if gauges else np.full(len(calibrating), -np.inf)
         labels = np.unique(exchanges.labels[exchanges.labels != NO_LABEL])
         return cls(gauges=tuple(gauges), counts=traffic.calibrating.counts, labels=labels,
                    kinds=tuple(np.unique(own_kinds).tolist()), n_fit=n_accounts - len(calibrating), name=name,
                    digest=_digest(exchanges, detectors, names, kinds, key), problems=tuple(problems),
-                   ranks=_by_kind(rarest, own_kinds), names=tuple(names[i] for i in calibrating.tolist()))
+                   ranks=_ranks_of_rarest(gauges, maxima, own_kinds),
+                   names=tuple(names[i] for i in calibrating.tolist()))
 
     @property
     def trackers(self) -> list[Tracker]:
@@ -186,7 +185,9 @@ class Reference:
         """
         if not self.gauges:
             return np.ones(len(maxima))
-        return self.ranks[self.ranked_as(kind)].p_values(_rarest(self.gauges, maxima))
+        kind = self.ranked_as(kind)
+        surprises = [gauge.ranks[kind].surprises(maxima[:, i]) for i, gauge in enumerate(self.gauges)]
+        return self.ranks[kind].p_values(_rarest(surprises, maxima))
 
     def p_value_of_union(self, states: Sequence[States], n_exchanges: int) -> float:
         """The p-value of accounts taken as one.
@@ -203,16 +204,11 @@ class Reference:
             maxima[:, i] = np.where(np.isnan(value), -np.inf, value)
         return float(self.account_p_values(maxima)[0])
 
-    def outlying(self, exchanges: Exchanges, most: int) -> NDArray[np.intp]:
-        """Accounts farther out than any honest one is likely to be, the farthest ones first: (at most `most`,)."""
-        if not self.gauges or most < 1:
-            return np.empty(0, dtype=np.intp)
+    def maxima(self, exchanges: Exchanges) -> Scores:
+        """The largest values of accounts' whole lives, -inf where there is none: (accounts, detectors)."""
         stretches = Stretches(exchanges, exchanges.n_accounts)
-        maxima = [gauge.scale.maxima(stretches.course(gauge.tracker).scores) for gauge in self.gauges]
-        rarest = _rarest(self.gauges, np.stack(maxima, axis=1))
-        expected = len(rarest) * len(self.gauges) * np.exp(-rarest)
-        order = np.argsort(-rarest, kind="stable")[:most]
-        return order[expected[order] < _EXPECTED]
+        columns = [gauge.scale.maxima(stretches.course(gauge.tracker).scores) for gauge in self.gauges]
+        return np.stack(columns, axis=1) if columns else np.empty((exchanges.n_accounts, 0))
 
     def ranked_as(self, kind: str) -> str:
         """The kind that accounts of a kind are ranked among: their own, or all."""
@@ -270,9 +266,8 @@ def _gauge(detector: Detector, traffic: _Parts, kinds: NDArray[np.str_]) -> tupl
                          "honest accounts have enough exchanges to scale its scores: it isn't used")
     course = traffic.calibrating.course(tracker)
     maxima = scale.maxima(course.scores)
-    tail = Tail.fit(scale.maxima(scores))
     gauge = Gauge(kind=kind, words=detector.words, is_of_content=bool(detector.needs), tracker=tracker,
-                  scale=scale, tail=tail, ranks=_by_kind(maxima, kinds), states=course.states)
+                  scale=scale, ranks=_by_kind(maxima, kinds), states=course.states)
     return gauge, maxima
 
 
@@ -281,10 +276,50 @@ def _by_kind(maxima: Scores, kinds: NDArray[np.str_]) -> dict[str, Ranks]:
     return {**own, ALL: Ranks.of(maxima)}
 
 
-def _rarest(gauges: Sequence[Gauge], maxima: Scores) -> Scores:
-    """The largest surprise by any detector, -inf for accounts that none has scored: (n,)."""
-    surprises = np.stack([gauge.tail.surprises(maxima[:, i]) for i, gauge in enumerate(gauges)], axis=1)
-    return np.where(np.isfinite(maxima).any(axis=1), surprises.max(axis=1), -np.inf)
+def _ranks_of_rarest(gauges: Sequence[Gauge], maxima: Sequence[Scores], kinds: NDArray[np.str_],
+                     ) -> dict[str, Ranks]:
+    """The ranks of calibrating accounts over all detectors, by kind; each compared with the others of its kind."""
+    ranks: dict[str, Ranks] = {}
+    for kind in (*np.unique(kinds).tolist(), ALL) if gauges else ():
+        own = [values[(kinds == kind) | (kind == ALL)] for values in maxima]
+        surprises = [gauge.ranks[kind].surprises(values, are_own=True)
+                     for gauge, values in zip(gauges, own, strict=True)]
+        ranks[kind] = Ranks.of(_rarest(surprises, np.stack(own, axis=1)))
+    return ranks
+
+
+def _rarest(surprises: Sequence[Scores], maxima: Scores) -> Scores:
+    """The largest surprise by any detector, -inf for accounts that none has scored, (n, detectors): (n,)."""
+    return np.where(np.isfinite(maxima).any(axis=1), np.max(surprises, axis=0), -np.inf)
+
+
+def _outlying(exchanges: Exchanges, detectors: Sequence[Detector], key: Prf, names: Sequence[str], most: int,
+              ) -> NDArray[np.intp]:
+    """Accounts farther out than the tail of the others explains, the farthest ones first: (at most `most`,).
+
+    Copiers among the accounts that fit a detector make what they do look usual, so they are looked for by what the
+    half of the accounts do that are nearest to the middle (as Rousseeuw and Van Driessen 1999 do for covariances).
+    """
+    every = Reference.fit(exchanges, detectors, key, names=names)
+    if not every.gauges or most < 1:
+        return np.empty(0, dtype=np.intp)
+    core = np.sort(np.argsort(every.account_p_values(every.maxima(exchanges)), kind="stable")[len(names) // 2:])
+    inner = Reference.fit(exchanges.of(core), detectors, key, names=[names[i] for i in core.tolist()])
+    if not inner.gauges:
+        return np.empty(0, dtype=np.intp)
+    expected = np.min([_expected_beyond(values, most) for values in inner.maxima(exchanges).T], axis=0)
+    order: NDArray[np.intp] = np.argsort(expected, kind="stable")[:most]
+    return np.asarray(order[expected[order] < _EXPECTED], dtype=np.intp)
+
+
+def _expected_beyond(maxima: Scores, n_doubtful: int) -> Scores:
+    """How many honest accounts are expected as far out, whatever the `n_doubtful` farthest ones are: (n,)."""
+    values = np.sort(maxima[np.isfinite(maxima)])[::-1]
+    if len(values) <= 4 * n_doubtful:
+        return np.full(len(maxima), np.inf)
+    start, inner = values[n_doubtful], values[4 * n_doubtful]
+    thinning = max((start - inner) / np.log(4.0), _SMALLEST_THINNING)
+    return np.asarray(n_doubtful * np.exp(-(maxima - start) / thinning), dtype=np.float64)
 
 
 def _digest(exchanges: Exchanges, detectors: Sequence[Detector], names: Sequence[str], kinds: Sequence[str],
