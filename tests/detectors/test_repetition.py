@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from counterclone.detectors._measured import MeasuredTracker
 from counterclone.detectors._sample import shared
 from counterclone.detectors.repetition import Repetition, digests
-from counterclone.exchanges import Exchanges
+from counterclone.exchanges import Exchanges, join
 from counterclone.protocols import States
 from counterclone.testing import check_detector, honest_exchanges
 
@@ -44,11 +44,17 @@ def test_who_averages_is_seen_within_100_queries(times: int) -> None:
     assert TRACKER.score(learnt(averaging))[0] > honest_bar(100)
 
 
-def test_no_repeats_are_a_direction_but_no_alarm() -> None:
+def test_no_repeats_are_no_alarm_where_honest_accounts_have_none() -> None:
     unique = learnt(asking(np.arange(100, dtype=np.uint64)))
-    often = learnt(asking(np.repeat(np.arange(50, dtype=np.uint64), 2)))
-    assert TRACKER.profile(unique)[0, 0] < 0.0 < TRACKER.profile(often)[0, 0]
     assert TRACKER.score(unique)[0] < honest_bar(100)
+
+
+def test_no_repeats_are_far_out_where_everybody_repeats() -> None:
+    eager = Repetition().start(join([REFERENCE, REFERENCE]))
+    never, twice = (learnt(asking(np.repeat(np.arange(100 // times, dtype=np.uint64), times)), eager)
+                    for times in (1, 2))
+    assert eager.profile(never)[0, 0] < -2.0 < eager.profile(twice)[0, 0]
+    assert eager.score(never)[0] > eager.score(twice)[0] + 3.0
 
 
 def test_queries_without_vectors_repeat_too() -> None:

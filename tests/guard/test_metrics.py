@@ -39,7 +39,7 @@ NAMES = {"counterclone_requests_total", "counterclone_queries_total", "countercl
          "counterclone_overhead_seconds_count", "counterclone_overhead_seconds_sum",
          "counterclone_upstream_seconds_bucket", "counterclone_upstream_seconds_count",
          "counterclone_upstream_seconds_sum", "counterclone_events_flushed_total",
-         "counterclone_events_dropped_total"}
+         "counterclone_events_dropped_total", "counterclone_notices_sent_total", "counterclone_notices_lost_total"}
 
 
 def test_names_follow_the_conventions() -> None:
@@ -172,3 +172,13 @@ def test_guards_of_one_registry_count_together() -> None:
     assert metrics_of(registry) is not metrics_of(CollectorRegistry())
     served(metrics_of(registry), queries=5)
     assert registry.get_sample_value("counterclone_queries_total") == 5
+
+
+def test_notices_are_summed() -> None:
+    class Notifier:
+        sent, failed, dropped = 5, 2, 1
+
+    metrics, notifier = Metrics(), Notifier()
+    metrics.notifiers.add(notifier)
+    found = samples(metrics)
+    assert (found["counterclone_notices_sent_total"], found["counterclone_notices_lost_total"]) == (5, 3)

@@ -43,7 +43,7 @@ class TestGroups:
 
     def test_hostile_meta_links_nobody(self) -> None:
         meta: list[dict[str, object]] = [{"ip": ["x"], "payment": None, "asn": "", "user_agent": True}] * 10
-        assert Links(meta_traits(meta, []), 10, 0).groups() == []  # type: ignore[arg-type]
+        assert Links(meta_traits(meta, []), 10, 0).groups() == []
 
     def test_accounts_that_began_together(self) -> None:
         rng = generator(0, "births")

@@ -260,7 +260,7 @@ def fitted(family: str, lesson: Lesson, effort: Effort, rng: Generator) -> Answe
     if lesson.is_hard and len(np.unique(lesson.labels)) == 1:
         row = lesson.rows[:1]
         return lambda inputs: np.repeat(row, len(inputs), axis=0)
-    return (FAMILIES | DEEP)[family](lesson, effort, rng)
+    return {**FAMILIES, **DEEP}[family](lesson, effort, rng)
 
 
 def chosen(lesson: Lesson, rng: Generator, natural: NDArray[np.bool_] | None = None) -> str:
@@ -271,7 +271,7 @@ def chosen(lesson: Lesson, rng: Generator, natural: NDArray[np.bool_] | None = N
         rng: draws folds and starts.
         natural: which inputs are the deployment's own, and mustn't suffer, (n,); None for all.
     """
-    first, *others = [*FAMILIES, *(DEEP if fits(lesson.inputs) else ())]
+    first, *others = [*FAMILIES, *(list(DEEP) if fits(lesson.inputs) else [])]
     folds = _folds(len(lesson.rows), rng)
     if not folds:
         return first

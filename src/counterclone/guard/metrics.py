@@ -135,7 +135,8 @@ class Metrics:
         notifiers = list(self.notifiers)
         yield CounterMetricFamily("counterclone_notices_sent", "Alarms that a webhook or syslog took.",
                                   value=sum(notifier.sent for notifier in notifiers))
-        yield CounterMetricFamily("counterclone_notices_lost", "Alarms that none took, or that had no room to wait.",
+        yield CounterMetricFamily("counterclone_notices_lost",
+                                  "Alarms that none took, or that had no room to wait.",
                                   value=sum(notifier.failed + notifier.dropped for notifier in notifiers))
 
     def _count(self) -> None:
