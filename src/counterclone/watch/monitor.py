@@ -16,15 +16,16 @@ from counterclone.exchanges import Exchanges
 from counterclone.protocols import States
 from counterclone.watch.accounts import AccountTable, Rows
 from counterclone.watch.calibration import CHECKPOINTS, Scores
+from counterclone.watch.cuts import cut
 from counterclone.watch.drift import NewLabels, has_everybody_moved
-from counterclone.watch.levels import SECONDS_PER_DAY, account_level, accounts_needed, risk_of
-from counterclone.watch.reference import CALIBRATION_SHARE, Reference, points_reached
+from counterclone.watch.levels import SECONDS_PER_DAY, account_level, risk_of
+from counterclone.watch.problems import of_drift, of_level, of_past, of_table
+from counterclone.watch.reference import Reference, points_reached
 from counterclone.watch.span import Span
 
 MAX_ACCOUNTS = 100_000
 TTL_DAYS = 90.0
 _ROWS_AT_ONCE = 8192
-_NAMES_SHOWN = 10
 _SUSPICIOUS_RISK = 0.5
 """From here on an account's reasons are told, and a glance goes to whether everybody moved."""
 _SUSPICIOUS_P_VALUE = 0.1
@@ -94,24 +95,6 @@ class _Due(NamedTuple):
     states: list[States]
 
 
-class _Stretches(NamedTuple):
-    """Exchanges cut where their accounts reach a checkpoint.
-
-    Attributes:
-        numbers: the stretch of each exchange, (n,).
-        rows: whose each stretch is, (stretches,).
-        points: the checkpoint that it leads to, (stretches,).
-        rounds: how many of its account's come before it, (stretches,).
-        is_whole: whether its account gets there, (stretches,).
-    """
-
-    numbers: NDArray[np.intp]
-    rows: Rows
-    points: NDArray[np.intp]
-    rounds: NDArray[np.intp]
-    is_whole: NDArray[np.bool_]
-
-
 class Monitor:
     """Feeds trackers, compares accounts with the reference, raises alarms.
 
@@ -166,8 +149,9 @@ class Monitor:
     @property
     def problems(self) -> list[str]:
         """What keeps it from raising alarms, and what it forgot, in words."""
-        return [*self.reference.problems, *self._problems_of_past(), *self._problems_of_level(),
-                *self._problems_of_drift(), *self._problems_of_table()]
+        return [*self.reference.problems, *of_past(self.reference),
+                *of_level(self.reference, self.level, self._rate), *of_drift(self.n_held, self._new_labels),
+                *of_table(self.table)]
 
     def take_alarms(self) -> list[Alarm]:
         """Alarms since the last call; an account raises one."""
@@ -293,18 +277,18 @@ class Monitor:
         """
         if not len(exchanges) or not self.reference.gauges:
             return
-        stretches = _stretches(exchanges, self.table.columns.counts)
-        parts = [gauge.tracker.empty(len(stretches.rows)) for gauge in self.reference.gauges]
+        cuts = cut(exchanges, self.table.columns.counts)
+        parts = [gauge.tracker.empty(len(cuts.rows)) for gauge in self.reference.gauges]
         for gauge, part in zip(self.reference.gauges, parts, strict=True):
-            gauge.tracker.learn(part, exchanges.numbered(stretches.numbers))
+            gauge.tracker.learn(part, exchanges.numbered(cuts.numbers))
         due = []
-        for number in range(int(stretches.rounds.max()) + 1):
-            chosen = np.flatnonzero(stretches.rounds == number)
-            rows = stretches.rows[chosen]
+        for number in range(int(cuts.rounds.max()) + 1):
+            chosen = np.flatnonzero(cuts.rounds == number)
+            rows = cuts.rows[chosen]
             for gauge, states, part in zip(self.reference.gauges, self.table.states, parts, strict=True):
                 states[rows] = gauge.tracker.merge(states[rows], part[chosen])
-            is_there = stretches.is_whole[chosen]
-            due.append(self._due(rows[is_there], stretches.points[chosen][is_there]))
+            is_there = cuts.is_whole[chosen]
+            due.append(self._due(rows[is_there], cuts.points[chosen][is_there]))
         self._score(due)
 
     def _due(self, rows: Rows, points: NDArray[np.intp]) -> _Due:
@@ -389,64 +373,3 @@ class Monitor:
                 beyond = round(p_values[i] * (n + 1)) - 1
                 told.append(f"its queries {gauge.words} ({gauge.kind}: {beyond} of {n} honest accounts go as far)")
         return tuple(told)
-
-    def _problems_of_past(self) -> list[str]:
-        left_out = self.reference.left_out
-        if not left_out:
-            return []
-        shown = ", ".join(left_out[:_NAMES_SHOWN]) + (", ..." if len(left_out) > _NAMES_SHOWN else "")
-        return [f"{len(left_out):,} accounts of the reference are too far out to be honest ones and are left out: "
-                f"{shown}; look into them"]
-
-    def _problems_of_level(self) -> list[str]:
-        level, n = self.level, self.reference.n_calibration
-        if not self.reference.gauges:
-            return ["no detector has a reference: accounts are counted and no alarm is raised"]
-        if level <= 0.0:
-            return ["the traffic spans no time, so no false alarm is due: scores are shown and no alarm is raised"]
-        needed = accounts_needed(level) or 0
-        if n >= needed:
-            return []
-        total = round(needed / CALIBRATION_SHARE)
-        return [f"alarms at {self._rate:g} false ones a year need {needed:,} honest accounts to calibrate with (a "
-                f"reference of some {total:,}); this one has {n:,}: scores are shown and no alarm is raised"]
-
-    def _problems_of_drift(self) -> list[str]:
-        problems = []
-        if self.n_held:
-            problems.append(f"most accounts moved away from the reference together, so {self.n_held:,} scorings "
-                            "don't count: the model or its users changed; recalibrate with newer honest exchanges")
-        if self._new_labels.are_many:
-            problems.append(f"{self._new_labels.share:.0%} of the last answers have labels that the reference "
-                            "never saw: the model or its classes changed; recalibrate with newer honest exchanges")
-        return problems
-
-    def _problems_of_table(self) -> list[str]:
-        table, problems = self.table, []
-        if table.n_forgotten:
-            problems.append(f"{table.n_forgotten:,} of {table.n_seen:,} accounts were forgotten, those that were "
-                            f"quiet longest first: there is room for {table.max_accounts:,}")
-        if table.n_jumps:
-            problems.append(f"{table.n_jumps:,} exchanges are earlier than the one before of their account: "
-                            "their gap counts as 0")
-        return problems
-
-
-def _stretches(exchanges: Exchanges, counts: NDArray[np.int64]) -> _Stretches:
-    """Cut exchanges, of which accounts had so many after them, by row."""
-    order = np.argsort(exchanges.accounts, kind="stable")
-    accounts = exchanges.accounts[order]
-    is_first = np.diff(accounts, prepend=-1) != 0
-    starts = np.flatnonzero(is_first)
-    sizes = np.diff(starts, append=len(accounts))
-    within = np.arange(len(accounts)) - np.repeat(starts, sizes)
-    numbers_in_life = counts[accounts] - np.repeat(sizes, sizes) + within + 1
-    points = np.searchsorted(CHECKPOINTS, numbers_in_life)
-    begins = np.flatnonzero(is_first | (np.diff(points, prepend=-1) != 0))
-    lasts = np.append(begins[1:], len(accounts)) - 1
-    numbers = np.empty(len(accounts), dtype=np.intp)
-    numbers[order] = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(accounts)))
-    reached = CHECKPOINTS[np.minimum(points[lasts], len(CHECKPOINTS) - 1)]
-    first_of_account = np.maximum.accumulate(np.where(is_first[begins], np.arange(len(begins)), 0))
-    return _Stretches(numbers, accounts[begins], points[begins], np.arange(len(begins)) - first_of_account,
-                      numbers_in_life[lasts] == reached)
