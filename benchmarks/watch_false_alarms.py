@@ -8,6 +8,7 @@ measured at one and the same level, .1 % of an account's life.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ LIFE_LEVEL = 0.001
 ATTACKS = ("noise", "natural", "near", "strongaug", "mixup", "jacobian", "active", "random")
 N_COPIERS, N_QUERIES, WITHIN = 40, 300, 50
 BATCH = 8192
+FALSE_ALARMS = "false alarms a year"
+PICTURE = Path(__file__).parents[1] / "docs" / "explanation" / "false-alarms.svg"
 
 
 class Year(NamedTuple):
@@ -101,7 +104,7 @@ def rate_row(bed: str, rate: float, years: list[Year]) -> dict[str, object]:
     below, above = theory[:seen + 1].sum(), theory[seen:].sum()
     interval = stats.binomtest(seen, N_ACCOUNTS * len(years)).proportion_ci(CONFIDENCE, "exact")
     in_a_year = N_ACCOUNTS / float(np.mean([year.days for year in years])) * 365.0
-    return base(bed, "false alarms a year") | {
+    return base(bed, FALSE_ALARMS) | {
         "asked": rate / 2, "seen": round(seen / len(years), 2), "low": round(interval.low * in_a_year, 2),
         "high": round(interval.high * in_a_year, 2), "p_value": round(float(min(2 * min(below, above), 1.0)), 4),
         "holds": bool(min(below, above) >= SIGNIFICANCE / 2)}
@@ -141,7 +144,27 @@ def base(bed: str, what: str) -> dict[str, object]:
             "median_delay": None, "caught_in_all": None, "holds": None}
 
 
+def draw(rows: list[dict[str, object]], path: Path) -> None:
+    """Asked and seen false alarms of accounts, each bed with its exact intervals."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    asked = np.array([rate / 2 for rate in RATES])
+    axes.plot(asked, asked, color="0.6", linewidth=1, label="asked")
+    for shift, bed in zip((0.93, 1.0, 1.07), BEDS, strict=True):
+        own = [row for row in rows if row["bed"] == bed and row["what"] == FALSE_ALARMS]
+        seen, low, high = (np.array([row[key] for row in own], dtype=float) for key in ("seen", "low", "high"))
+        axes.errorbar(asked * shift, seen, [seen - low, high - seen], fmt="o", markersize=4, capsize=2, label=bed)
+    axes.set(xscale="log", yscale="log", xlabel="false alarms of accounts a year, asked for", ylabel="seen")
+    axes.legend(frameon=False)
+    with mpl.rc_context({"svg.hashsalt": "counterclone", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
 if __name__ == "__main__":
     found = run()
     results.show(found)
+    draw(found.rows, PICTURE)
     sys.exit(any(row["holds"] is False for row in found.rows))
