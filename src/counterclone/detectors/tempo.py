@@ -36,7 +36,20 @@ class Tempo(Spec, frozen=True):
 
     def start(self, reference: Exchanges) -> MeasuredTracker:
         """Begin, with when honest accounts ask."""
-        return MeasuredTracker.fit(Clock(), reference)
+        return _Pace.fit(Clock(), reference)
+
+
+class _Pace(MeasuredTracker):
+    """A tracker that compares no accounts with each other.
+
+    How hours and gaps are spread depends on an account's age as much as on its habits: on the first night of a
+    watch everybody's queries lie within one day, and the crowd would look like a campaign beside accounts of a
+    month.
+    """
+
+    def profile(self, states: States) -> NDArray[np.float64]:
+        """No dimensions: (n, 0)."""
+        return np.empty((len(states), 0))
 
 
 @dataclass(frozen=True)
