@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from counterclone.randomness import generator
-from counterclone.watch.links import Links, births, meta_traits, queries
+from counterclone.watch.links import Links, births, meta_traits
 
 N = 500
 
@@ -51,14 +51,6 @@ class TestGroups:
         times[:30] = 600.0 * 100 + rng.uniform(0.0, 600.0, 30)
         (group,) = Links([births(times, rng.uniform(0.0, 30 * 86_400.0, N))], N, N).groups()
         assert set(range(30)) <= set(group.rows.tolist())
-
-    def test_single_queries_that_few_ask(self) -> None:
-        rng = generator(0, "queries")
-        kept = rng.integers(1, 2**40, (N, 8))
-        kept[:10, 0] = 77
-        links = Links([queries(kept, rng.integers(1, 2**40, (N, 8)))], N, N)
-        (group,) = links.groups()
-        assert group.rows.tolist() == list(range(10))
 
 
 class TestDisjointness:

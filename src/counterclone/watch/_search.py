@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from counterclone.randomness import generator
 from counterclone.watch import _evidence, _graph, _mixture, _trees
 from counterclone.watch._evidence import Scores
 from counterclone.watch._mixture import Cloud
@@ -18,6 +19,8 @@ FEWEST_ACCOUNTS = 40
 _SIZES = (40, 400, 4_000)
 _GRAPH_STARTS = 3
 _N_LEARNERS = 2
+_GRAIN = 0.3
+"""Of the noise on each coordinate, whose honest deviation is 1."""
 _SURE = 1e-6
 _LIKE_MEMBERS = 0.1
 """Accounts that one honest account of ten outranks or fewer aren't looked at again, named or not."""
@@ -84,6 +87,8 @@ def search(profiles: Points, is_first: NDArray[np.bool_], reference: Points, is_
         fdr: of the members, the share that may be honest.
         seed: of the graph's search.
     """
+    profiles, reference = (_dithered(points, seed, name) for points, name in
+                           ((profiles, "profiles"), (reference, "reference")))
     halves = [_Half(np.flatnonzero(is_first == is_side), profiles[is_first == is_side],
                     reference[is_first_honest == is_side]) for is_side in (True, False)]
     if min(len(part) for half in halves for part in (half.profiles, half.honest)) < FEWEST_ACCOUNTS:
@@ -97,6 +102,11 @@ def search(profiles: Points, is_first: NDArray[np.bool_], reference: Points, is_
         ranks[half.rows] = best.ranks
     is_named = _evidence.discoveries(ranks, fdr)
     return Found(min(p_value, 1.0), np.flatnonzero(is_named), np.flatnonzero(is_named | (ranks <= _LIKE_MEMBERS)))
+
+
+def _dithered(points: Points, seed: int, name: str) -> Points:
+    """Points with noise that hides which values figures of few values have: trees would find a hair's shift."""
+    return points + generator(seed, "dither", name).uniform(-_GRAIN, _GRAIN, points.shape)
 
 
 def _best(tests: Sequence[_Test]) -> _Test:

@@ -15,6 +15,7 @@ from counterclone.protocols import Detector, States
 from counterclone.randomness import Prf
 from counterclone.watch.calibration import FEWEST_ACCOUNTS
 from counterclone.watch.cases import Evidence
+from counterclone.watch.cohort import Cohort, Young
 from counterclone.watch.honest import Honest
 from counterclone.watch.levels import SECONDS_PER_DAY, accounts_needed
 from counterclone.watch.monitor import AccountStanding, Monitor, Snapshot
@@ -80,7 +81,7 @@ class Engine:
         self.campaigns: list[Campaign] = []
         self._n_honest = len(honest or ())
         self._honest_meta = {} if honest is None else honest.meta
-        self._honest_births = _births(honest, reference)
+        self._cohort = _cohort(honest, reference, key)
         self._meta: dict[str, dict[str, str]] = {}
         self._purse = Purse(false_alarms_per_year)
         self._key = key
@@ -133,17 +134,17 @@ class Engine:
     def search(self) -> list[Campaign]:
         """Look for campaigns among all accounts that have enough queries, and tell those that are new."""
         reference, snapshot = self.monitor.reference, self.monitor.snapshot(_FEWEST_QUERIES)
-        if not reference.gauges or not snapshot.names:
+        if self._cohort is None or not reference.gauges or not snapshot.names:
             return self.campaigns
         self._forget()
         try:
-            found = self._found(reference, snapshot)
+            found = self._found(self._cohort, snapshot)
         except ModuleNotFoundError as error:
             self._problems = [f"campaigns aren't looked for: {error.name} isn't installed; "
                               "`pip install 'counterclone[watch]'`"]
             return self.campaigns
-        known = {campaign.id: campaign for campaign in self.campaigns}
-        self.campaigns = [known.get(each.id) or _campaign(each) for each in found]
+        known = {campaign.id for campaign in self.campaigns}
+        self.campaigns = [_campaign(each, self.campaigns) for each in found]
         for campaign in self.campaigns:
             if campaign.id not in known:
                 self._tell(campaign.accounts, Evidence(
@@ -167,16 +168,21 @@ class Engine:
         return (f"alarms at {self._rate:g} false ones a year need honest accounts to compare with, and there are "
                 f"{self._n_honest:,}; {more}: name some with --benign or [watch] benign")
 
-    def _found(self, reference: Reference, snapshot: Snapshot) -> list[campaigns.Campaign]:
+    def _found(self, cohort: Cohort, snapshot: Snapshot) -> list[campaigns.Campaign]:
         from counterclone.watch import campaigns
 
+        reference, table = self.monitor.reference, self.monitor.table
+        rows = np.array([table.row(name) for name in snapshot.names], dtype=np.intp)
+        births = table.columns.first_times[rows]
         first, last = self._times()
+        young = cohort.young(reference.trackers, last - births)
         words = [gauge.words for gauge in reference.gauges
                  for _ in range(gauge.tracker.profile(gauge.tracker.empty(1)).shape[1])]
         return campaigns.find(
-            reference.profile(snapshot.states, len(snapshot.names)), snapshot.counts, snapshot.names,
-            reference.profiles, reference.counts, key=self._key, level=self._purse.spend(last, first),
-            links=self._links(snapshot), union=self.monitor.p_value_of_union, words=words)
+            reference.profile(snapshot.states, len(rows)), snapshot.counts, snapshot.names,
+            reference.profile(young.states, len(cohort)), young.counts, key=self._key,
+            level=self._purse.spend(last, first), links=self._links(snapshot, births, cohort, young),
+            union=self.monitor.p_value_of_union, words=words)
 
     def _times(self) -> tuple[float, float]:
         """The first and the last time of what is remembered."""
@@ -187,22 +193,20 @@ class Engine:
         """What else was known of accounts that the monitor has forgotten."""
         self._meta = {name: meta for name, meta in self._meta.items() if name in self.monitor.table}
 
-    def _links(self, snapshot: Snapshot) -> Links:
+    def _links(self, snapshot: Snapshot, births: NDArray[np.float64], cohort: Cohort, young: Young) -> Links:
         """What accounts share beside what they ask."""
         from counterclone.watch import links
 
-        reference, table = self.monitor.reference, self.monitor.table
-        rows = np.array([table.row(name) for name in snapshot.names], dtype=np.intp)
+        reference = self.monitor.reference
         traits = links.meta_traits([self._meta.get(name, {}) for name in snapshot.names],
                                    [self._honest_meta.get(name, {}) for name in reference.names])
-        traits.append(links.births(table.columns.first_times[rows], self._honest_births))
+        traits.append(links.births(births, cohort.births))
         asked: States | None = None
         honest_asked: States | None = None
-        for gauge, states in zip(reference.gauges, snapshot.states, strict=True):
+        for gauge, states, honest_states in zip(reference.gauges, snapshot.states, young.states, strict=True):
             if gauge.kind == "repetition":
-                asked, honest_asked = kept(digests(states)), kept(digests(gauge.states))
-                traits.append(links.queries(asked, honest_asked))
-        return links.Links(traits, len(snapshot.names), len(reference.names), asked, honest_asked)
+                asked, honest_asked = kept(digests(states)), kept(digests(honest_states))
+        return links.Links(traits, len(snapshot.names), len(cohort), asked, honest_asked)
 
 
 def _account(standing: AccountStanding, is_judged: bool, campaigns_risk: float) -> Account:
@@ -212,16 +216,23 @@ def _account(standing: AccountStanding, is_judged: bool, campaigns_risk: float) 
         reasons=list(standing.reasons), first_time=standing.first_time, last_time=standing.last_time)
 
 
-def _births(honest: Honest | None, reference: Reference) -> NDArray[np.float64]:
-    """When the accounts that calibrate came first, (accounts,)."""
+def _cohort(honest: Honest | None, reference: Reference, key: Prf) -> Cohort | None:
+    """The accounts that calibrate."""
     if honest is None:
-        return np.empty(0)
-    first = np.full(len(honest), np.inf)
-    np.minimum.at(first, honest.exchanges.accounts, honest.exchanges.times)
-    by_name = dict(zip(honest.names, first.tolist(), strict=True))
-    return np.array([by_name[name] for name in reference.names])
+        return None
+    numbers = {name: number for number, name in enumerate(honest.names)}
+    calibrating = np.array([numbers[name] for name in reference.names], dtype=np.intp)
+    return Cohort(honest.exchanges.of(calibrating), len(calibrating), key)
 
 
-def _campaign(found: campaigns.Campaign) -> Campaign:
+def _campaign(found: campaigns.Campaign, known: Sequence[Campaign]) -> Campaign:
+    """A campaign as it is told; one that mostly has a known one's accounts is that one, grown or shrunk."""
+    accounts = set(found.accounts)
+    for old in known:
+        if 2 * len(accounts.intersection(old.accounts)) >= min(len(accounts), len(old.accounts)):
+            return Campaign(
+                id=old.id, accounts=list(found.accounts), queries=found.queries, risk=max(found.risk, old.risk),
+                alarm_at_query=old.alarm_at_query, p_value=min(found.p_value, old.p_value),
+                reasons=list(found.reasons))
     return Campaign(id=found.id, accounts=list(found.accounts), queries=found.queries, risk=found.risk,
                     alarm_at_query=found.queries, p_value=found.p_value, reasons=list(found.reasons))

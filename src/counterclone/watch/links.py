@@ -217,15 +217,6 @@ def births(first_times: NDArray[np.float64], honest_first_times: NDArray[np.floa
     return Trait("ten minutes of their first query", sides[0][0], sides[0][1], sides[1][0], sides[1][1])
 
 
-def queries(kept: States, honest_kept: States) -> Trait:
-    """Which single queries accounts share: what their samples keep, (accounts, slots), 0 for nothing."""
-    sides = []
-    for keys in (kept, honest_kept):
-        rows, slots = np.nonzero(keys)
-        sides.append((rows, keys[rows, slots].astype(np.int64)))
-    return Trait("queries", sides[0][0], sides[0][1], sides[1][0], sides[1][1])
-
-
 def _is_plain(value: Hashable) -> bool:
     return isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
 
