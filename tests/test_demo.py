@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from counterclone import cli, demo
-from counterclone.demo import Act, audit_act, magika_act
+from counterclone.demo import Act, audit_act, magika_act, watch_act
 from counterclone.demo.magika_act import Sizes
 from counterclone.errors import ConfigError
 
@@ -20,7 +20,10 @@ FEW = Sizes(honest=30, pool=40, budgets=(10, 30))
 
 @pytest.fixture(autouse=True)
 def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The acts are the demo's own; `magika` asks about fewer files, and `audit` tries fewer attacks."""
+    """The acts are the demo's own; each has less to do."""
+    monkeypatch.setattr(watch_act, "N_KNOWN", 2000)
+    monkeypatch.setattr(watch_act, "N_HONEST", 500)
+    monkeypatch.setattr(watch_act, "DAYS", 6)
     monkeypatch.setattr(audit_act, "ATTACKS", ("knockoff",))
     run = functools.partial(magika_act.run, sizes=FEW)
     monkeypatch.setitem(demo.ACTS, "magika", Act(run, magika_act.table))
@@ -32,12 +35,13 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
     result = demo.run([], seed=0, report_path=path)
     found = msgspec.to_builtins(result)
     assert [*found] == ["seed", "seconds", "acts"]
-    assert (found["seed"], [*found["acts"]]) == (0, ["audit", "guard", "magika"])
+    assert (found["seed"], [*found["acts"]]) == (0, ["audit", "guard", "magika", "watch"])
     for name in ("guard", "magika"):
         check_surfaces(found["acts"][name])
     check_audit(found["acts"]["audit"])
     check_digits(found["acts"]["guard"])
     check_filetypes(found["acts"]["magika"])
+    check_watch(found["acts"]["watch"])
 
     output = io.StringIO()
     demo.show(result, output)
@@ -45,7 +49,7 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
     for text in ("copier: 90% agreement costs",
                  "honest: label unchanged", "honest: accuracy", "honest: mean error of the score",
                  "leak: bits an answer", "copier: agreement after 100 queries",
-                 "copier: agreement after 30 queries"):
+                 "copier: agreement after 30 queries", "copy held by then"):
         assert text in output.getvalue()
         assert text in page
     assert "Made by `counterclone demo --seed 0`" in page
@@ -62,6 +66,17 @@ def check_audit(act: dict[str, Any]) -> None:
     usd = {reach["surface"]: reach["usd"] for reach in act["cheapest"] if reach["fidelity"] == 0.9}
     assert 0.0 < usd["full"] < usd["guarded"] < 0.15
     assert any("90 % copy" in text for text in act["findings"])
+
+
+def check_watch(act: dict[str, Any]) -> None:
+    group = act["group"]
+    assert (act["known"], act["accounts"], group["accounts"], group["queries"]) == (2000, 500, 50, 1900)
+    assert act["lone"]["queries"] == 400
+    assert group["alarm_day"] <= 5
+    assert group["named"] >= 30
+    assert group["queries_before"] < group["queries"]
+    assert act["control"] < group["fidelity"] <= group["fidelity_in_the_end"]
+    assert act["honest_alarms"] <= 25
 
 
 def check_surfaces(act: dict[str, Any]) -> None:
@@ -114,7 +129,7 @@ def test_one_act_as_json_is_the_same_again_but_for_the_times(tmp_path: Path,
 
 
 def test_an_unknown_act_is_told_with_the_nearest_name(tmp_path: Path) -> None:
-    message = r"no act 'gaurd' \(did you mean 'guard'\?\); expected one of audit, guard, magika"
+    message = r"no act 'gaurd' \(did you mean 'guard'\?\); expected one of audit, guard, magika, watch"
     with pytest.raises(ConfigError, match=message):
         demo.run(["gaurd"], seed=0, report_path=tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

@@ -62,8 +62,8 @@ class TestFind:
         points, reference = honest(N_HONEST, rng), honest(N_REFERENCE, rng)
         for side, share in ((points, 0.48), (reference, 0.52)):  # the middle jumps from one value to the other
             side[:, 0] = np.where(rng.random(len(side)) < share, -0.5, 1.0)
-        assert find(points, np.full(N_HONEST, 30), names_of(N_HONEST), reference, np.full(N_REFERENCE, 30), key=KEY,
-                    level=LEVEL) == []
+        counts, known = np.full(N_HONEST, 30), np.full(N_REFERENCE, 30)
+        assert find(points, counts, names_of(N_HONEST), reference, known, key=KEY, level=LEVEL) == []
 
     def test_an_honest_team_of_one_style_names_nobody(self) -> None:
         rng = generator(3, "team")
