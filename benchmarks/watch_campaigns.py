@@ -67,7 +67,8 @@ class Crowd:
 
     def __add__(self, other: Crowd) -> Crowd:
         return Crowd(self.names + other.names, self.meta + other.meta,
-                     np.concatenate([self.is_copier, other.is_copier]), np.concatenate([self.counts, other.counts]),
+                     np.concatenate([self.is_copier, other.is_copier]),
+                     np.concatenate([self.counts, other.counts]),
                      np.concatenate([self.births, other.births]),
                      [np.concatenate(pair) for pair in zip(self.states, other.states, strict=True)])
 
@@ -183,7 +184,8 @@ def searches(name: str, seed: int) -> list[tuple[str, str, Seen]]:
 def copiers(world: World) -> Iterator[tuple[str, str, Crowd]]:
     for attack in ATTACKS:
         for n, mixing, cards in ((400, 0.0, 1), (400, 0.5, 1), (400, 0.75, 1), (400, 0.75, 8), (50, 0.0, 1)):
-            made = campaigns.campaign(world.bed, attack, n, 38, mixing, seed=world.seed, accounts_per_payment=cards)
+            made = campaigns.campaign(world.bed, attack, n, 38, mixing, seed=world.seed,
+                                      accounts_per_payment=cards)
             how = f"{n} accounts, {mixing:.0%} honest" + (f", {cards} to a card" if cards > 1 else "")
             yield attack, how, world.crowd(made)
 
@@ -195,7 +197,8 @@ def drifted(world: World, traffic: Crowd) -> Iterator[tuple[str, Crowd]]:
         ("every other class twice as often", Drift(tilt=2.0))]
     for number, (how, drift) in enumerate(drifts):
         yield how, world.people(N_HONEST, 10 + number, drift=drift)
-    yield "a team of 400", traffic + world.crowd(honest.team(world.bed, N_TEAM, seed=world.seed, part="evaluation"))
+    team = honest.team(world.bed, N_TEAM, seed=world.seed, part="evaluation")
+    yield "a team of 400", traffic + world.crowd(team)
     yield "another catalogue", world.people(N_HONEST, 20, "tuning")
 
 
