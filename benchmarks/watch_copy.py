@@ -27,7 +27,7 @@ from counterclone.watch.honest import Honest
 from counterclone.watch.odometer import Answered
 from counterclone.watch.sources import Traffic
 
-BEDS = ("digits", "letter")
+BEDS = ("letter", "mnist")
 ATTACKS = ("near", "strongaug", "random")
 ACCOUNTS = (1, 10, 100, 1000)
 QUERIES = 2000

@@ -97,9 +97,10 @@ class TestFind:
 
 class TestLinked:
     def test_a_linked_group_is_scored_as_one_account(self) -> None:
-        """Accounts whose honest queries hide the others: alone each is like honest ones, together they aren't."""
+        """Accounts whose honest queries hide the others: alone few are unlike honest ones, together they are."""
         rng = generator(5, "mixed")
         points = honest(N_HONEST, rng)
+        points[100:160] *= 1.35
         meta = [{"payment": f"p{i}"} for i in range(N_HONEST)]
         for i in range(60):
             meta[100 + i]["payment"] = "p-shared"
@@ -114,15 +115,17 @@ class TestLinked:
         (found,) = find(points, counts, names_of(N_HONEST), honest(N_REFERENCE, rng), np.full(N_REFERENCE, 30),
                         key=KEY, level=LEVEL, links=links, union=union)
         assert set(found.accounts) == {f"account-{i}" for i in range(100, 160)} == asked[0]
-        assert found.p_value == pytest.approx(4e-4)
+        assert 4e-4 <= found.p_value <= LEVEL
         assert "payment" in found.reasons[0]
 
-    def test_a_linked_group_that_asks_as_honest_accounts_do_is_none(self) -> None:
+    @pytest.mark.parametrize("union", [0.4, 1e-4])
+    def test_a_linked_group_whose_members_ask_as_honest_accounts_do_is_none(self, union: float) -> None:
+        """An office with one style may be unlike any single account, its members aren't."""
         rng = generator(5, "class")
         meta = [{"payment": "shared" if i < 60 else f"p{i}"} for i in range(N_HONEST)]
         links = Links(meta_traits(meta, []), N_HONEST, 0)
         assert find(honest(N_HONEST, rng), np.full(N_HONEST, 30), names_of(N_HONEST), honest(N_REFERENCE, rng),
-                    np.full(N_REFERENCE, 30), key=KEY, level=LEVEL, links=links, union=lambda _: 0.4) == []
+                    np.full(N_REFERENCE, 30), key=KEY, level=LEVEL, links=links, union=lambda _: union) == []
 
 
 def test_two_pieces_of_evidence() -> None:

@@ -11,6 +11,8 @@ Scores = NDArray[np.float64]
 DRIFT = 3.0
 """Honest accounts of today may be this much more often far out than the reference's were."""
 _SMALLEST_TOP = 10
+_FAR = 0.05
+"""Honest accounts of twenty, one is as far out."""
 
 
 def excess(scores: Scores, honest: Scores) -> float:
@@ -41,6 +43,16 @@ def ranks(scores: Scores, honest: Scores) -> Scores:
     """The p-value of each account: how many honest ones score as high, (n,)."""
     beyond = len(honest) - np.searchsorted(np.sort(honest), scores, side="left")
     return np.asarray((1.0 + beyond) / (1.0 + len(honest)))
+
+
+def crowd(ranks: Scores) -> float:
+    """The p-value that honest accounts, with drift, would have so many of their own among the far ones.
+
+    Args:
+        ranks: of a group's members, (members,).
+    """
+    n_far = int((ranks <= _FAR).sum())
+    return float(stats.binom.sf(n_far - 1, len(ranks), DRIFT * _FAR)) if n_far else 1.0
 
 
 def discoveries(p_values: Scores, rate: float) -> NDArray[np.bool_]:

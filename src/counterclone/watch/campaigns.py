@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterclone.randomness import Prf
+from counterclone.watch import _evidence
 from counterclone.watch._evidence import reference_needed
-from counterclone.watch._search import Found, search
-from counterclone.watch._space import Points, middle
+from counterclone.watch._search import FEWEST_ACCOUNTS, Found, search
+from counterclone.watch._space import Points, Space, middle
 from counterclone.watch.levels import risk_of
 from counterclone.watch.links import Links
 
@@ -91,7 +92,7 @@ def find(profiles: Points, counts: NDArray[np.int64], names: Sequence[str], refe
     night = _Night(profiles, counts, names, key=key, links=links, union=union, words=words)
     honest = reference_profiles[reference_counts >= FEWEST_QUERIES]
     by_content = _by_content(night, honest, fdr, level)
-    by_links = _by_links(night, level)
+    by_links = _by_links(night, honest, level)
     return [night.campaign(group, level) for group in _united([*by_content, *by_links], night)]
 
 
@@ -189,22 +190,34 @@ def _group(night: _Night, found: Found, rows: Rows) -> _Group:
     return _Group(members, min(p_value, 1.0), tuple(reasons))
 
 
-def _by_links(night: _Night, level: float) -> list[_Group]:
-    """Linked groups whose merged summary is unlike an honest account's.
+def _by_links(night: _Night, honest: Points, level: float) -> list[_Group]:
+    """Linked groups whose merged summary, and most of whose members, are unlike an honest account's.
 
-    Groups come by the weight of their links, which what they ask has no part in: the first may spend half of what
-    there is, the second a sixth, the k-th 1 / (k (k + 1)).
+    An office shares an address and a style, so taken as one it is unlike any single honest account; its members
+    aren't. Groups come by the weight of their links, which what they ask has no part in: the first may spend half
+    of what there is, the second a sixth, the k-th 1 / (k (k + 1)).
     """
-    if night.links is None or night.union is None:
+    if night.links is None or night.union is None or len(honest) < FEWEST_ACCOUNTS:
         return []
     groups: list[_Group] = []
+    lonely = _lonely(night, honest)
     for k, linked in enumerate(night.links.groups(night.seed), start=1):
         members = linked.rows[night.counts[linked.rows] > 0]
-        p_value = night.union([night.names[i] for i in members.tolist()]) * k * (k + 1) / (1.0 - _CONTENT_SHARE)
+        p_value = night.union([night.names[i] for i in members.tolist()])
+        p_value = max(p_value, _evidence.crowd(lonely[members])) * k * (k + 1) / (1.0 - _CONTENT_SHARE)
         if p_value <= level and len(members) >= FEWEST_MEMBERS:
             groups.append(_Group(members, p_value, (*linked.reasons, "taken as one account, they are unlike "
                                                     "honest ones", *night.likeness(members))))
     return groups
+
+
+def _lonely(night: _Night, honest: Points) -> Points:
+    """How many honest accounts are as far out as each account, 1 for those with few queries: (accounts,)."""
+    space = Space.fit(honest)
+    lonely = np.ones(len(night.names))
+    sizes, honest_sizes = ((space.place(points)**2).sum(axis=1) for points in (night.profiles[night.rows], honest))
+    lonely[night.rows] = _evidence.ranks(sizes, honest_sizes)
+    return lonely
 
 
 def _united(groups: Sequence[_Group], night: _Night) -> list[_Group]:
