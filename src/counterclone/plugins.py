@@ -24,6 +24,7 @@ FAMILIES = {
     "policies": "counterclone.policies",
     "rules": "counterclone.rules",
     "detectors": "counterclone.detectors",
+    "marks": "counterclone.marks",
     "dialects": "counterclone.guard.dialects",
 }
 

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from counterclone.answers import Answer, Context, Reply, Rows
 from counterclone.budgets import Limit
+from counterclone.evidence import Entry, Evidence, Served
 from counterclone.exchanges import Exchanges
 from counterclone.queries import Features, Inputs, Query
 from counterclone.randomness import Generator as RandomGenerator
+from counterclone.randomness import Prf
 
 PROOF_PATH = "/.well-known/counterclone-audit"
 """Where a host serves an audit's token, and so shows that who audits it controls it."""
@@ -289,4 +291,96 @@ class RiskSource(Protocol):
 
     def risk(self, account: str) -> float:
         """The risk that an account copies the model, 0 to 1."""
+        ...
+
+
+class Embedded(NamedTuple):
+    """Rows with a mark in them.
+
+    Attributes:
+        rows: probabilities as they are released or handed to policies, (rows, classes).
+        roles: a `Role` each, (rows,).
+    """
+
+    rows: Rows
+    roles: NDArray[np.int8]
+
+
+class Watermark(Protocol):
+    """A mark that is put into rows of probabilities.
+
+    Laws: the same key and canonical query, the same mark, whatever the other rows are; rows stay normalised; rows
+    that aren't marked stay to the bit; of excluded classes none is marked; at most the stated rate is.
+    """
+
+    may_flip: ClassVar[bool]
+    """Whether the served label changes."""
+
+    def embed(self, key: Prf, cells: Sequence[bytes], rows: Rows) -> Embedded:
+        """Mark some of the rows.
+
+        Args:
+            key: the mark's own, of its epoch.
+            cells: the canonical query of each row, (rows,).
+            rows: the target's, (rows, classes).
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is tested against a suspect, all of it fixed before the first answer.
+
+    Attributes:
+        served: what the ledger holds under this key.
+        key: the mark's own, of its epoch.
+        order: draws the order of the queries and the decoys; derived from the epoch's key, so that others can
+            draw them again.
+        budget: queries that the suspect may be asked.
+        alpha: the level; 1/alpha is the e-value that a test may stop at.
+        decoys: how many decoy keys are ranked.
+        stops_early: whether it stops at that e-value.
+    """
+
+    served: Served
+    key: Prf
+    order: Prf
+    budget: int
+    alpha: float = 1e-6
+    decoys: int = 999
+    stops_early: bool = False
+
+
+Examination = Generator[Inputs, Reply, Evidence]
+"""A test under way: it yields a batch for the suspect, receives the reply, and returns the evidence."""
+
+
+class Mark(Protocol):
+    """What gives a copy away.
+
+    Laws: on suspects that are independent of the key, p-values are no smaller than uniform ones and e-values have
+    mean 1 or less; a true copy is found; thrown BudgetExhausted, it returns what it has; the key never appears.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    """What the suspect must show: `label`, `scores` or `text`."""
+
+    def verify(self, case: Case) -> Examination:
+        """Ask a suspect."""
+        ...
+
+
+class Ledger(Protocol):
+    """The record of what was served.
+
+    Laws: what was appended is there after a restart, and on the disk before `append` returns where a payload is in
+    it; nothing that was appended can change unseen.
+    """
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Take the rows of one answer, all or none.
+
+        Raises:
+            LedgerError: they can't be written.
+        """
         ...

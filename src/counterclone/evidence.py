@@ -1,0 +1,123 @@
+"""What was served under a mark, and what a suspect's answers to it tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from counterclone.queries import Inputs
+
+
+class Role(IntEnum):
+    """What a row is to a mark."""
+
+    NONE = 0
+    MARKED = 1
+    CONTROL = 2
+    """Would have been marked under another draw of the key's `select`; served as the model answered."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One row of an answer as the ledger takes it.
+
+    Attributes:
+        time: seconds since 1970.
+        account: the account's id, 16 hexadecimal digits.
+        cell: the canonical query.
+        answer: the row as it was released, float64 little endian, or a text as UTF-8.
+        payload: what opens a marked row or a control, as JSON; empty for any other row.
+    """
+
+    time: float
+    account: str
+    cell: bytes
+    answer: bytes
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """Marked queries and their controls as the ledger holds them, each distinct query once.
+
+    Attributes:
+        inputs: the queries themselves, (n, features), or texts.
+        cells: their canonical form, (n,).
+        roles: `Role.MARKED` or `Role.CONTROL`, (n,).
+        truths: the label that the model gave, (n,); of text, -1.
+        labels: the label that was served, (n,); of text, the number of the choice that was served.
+        accounts: whom each was served to, sorted, (n,).
+        classes: how many labels or choices there are.
+        answers: the texts that were served, (n,); empty where answers are labels.
+    """
+
+    inputs: Inputs
+    cells: Sequence[bytes]
+    roles: NDArray[np.int8]
+    truths: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    accounts: Sequence[tuple[str, ...]]
+    classes: int
+    answers: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+class AccountEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows that only one account was served tell.
+
+    Attributes:
+        account: its id, or several joined by "+" for a campaign that was fixed beforehand.
+        p_value: exact, not corrected for the other accounts.
+        e_value: valid at any stopping time.
+        trials: answers that could have matched.
+        hits: those that did.
+    """
+
+    account: str
+    p_value: float
+    e_value: float
+    trials: int
+    hits: int
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One mark's verdict on a suspect.
+
+    Attributes:
+        kind: of the mark.
+        p_value: that an independent suspect does as well, over the key's draw; 1/e where it stopped early. Exact, or
+            an upper bound where `is_bound`.
+        e_value: the likelihood ratio of a marked student (a fixed mixture) to an independent one.
+        p_decoy: the rank among decoy keys on the same responses; None where there are none.
+        trials: answers that could have matched.
+        hits: those that did.
+        null_rate: the chance of a hit for an independent suspect.
+        queries: that the suspect answered.
+        power: the chance that a student which took up half of the marks had been proven with as many trials.
+        accounts: whom the marks lead to, each by the rows that nobody else was served.
+        stopped_early: whether the budget wasn't spent.
+        is_bound: whether `p_value` is an upper bound rather than exact.
+        is_rank: whether `p_value` is a rank among null models, never below 1/(n+1).
+        figures: anything else that was measured, by name.
+    """
+
+    kind: str
+    p_value: float
+    e_value: float
+    trials: int
+    hits: int
+    null_rate: float
+    queries: int
+    power: float
+    p_decoy: float | None = None
+    accounts: tuple[AccountEvidence, ...] = ()
+    stopped_early: bool = False
+    is_bound: bool = False
+    is_rank: bool = False
+    figures: dict[str, float] = {}

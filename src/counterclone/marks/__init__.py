@@ -1,0 +1,1 @@
+"""One mark a file: what gives a copy away."""
