@@ -91,8 +91,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: of the mark.
-        p_value: that an independent suspect does as well, over the key's draw; 1/e where it stopped early. Exact, or
-            an upper bound where `is_bound`.
+        p_value: that an independent suspect does as well, over the key's draw; 1/e where it stopped early. Exact,
+            or an upper bound where `is_bound`.
         e_value: the likelihood ratio of a marked student (a fixed mixture) to an independent one.
         p_decoy: the rank among decoy keys on the same responses; None where there are none.
         trials: answers that could have matched.
