@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 
 class Interval(NamedTuple):
@@ -40,3 +41,154 @@ def slope(x: NDArray[np.float64], y: NDArray[np.float64], confidence: float = 0.
     fit = stats.linregress(x, y)
     half = float(stats.t.ppf(0.5 + confidence / 2, len(x) - 2) * fit.stderr)
     return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
+
+
+def binomial_tail(hits: int, trials: int, rate: float) -> float:
+    """P(Binomial(trials, rate) >= hits), exact.
+
+    Raises:
+        ValueError: more hits than trials, or a rate beyond 0 to 1.
+    """
+    if not 0 <= hits <= trials or not 0.0 <= rate <= 1.0:
+        raise ValueError(f"a tail needs 0 <= hits <= trials and a rate from 0 to 1, got {hits} of {trials}, {rate}")
+    return float(stats.binom.sf(hits - 1, trials, rate))
+
+
+def binomial_tails(hits: NDArray[np.int64], trials: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
+    """`binomial_tail` of each: (n,)."""
+    return np.asarray(stats.binom.sf(hits - 1, trials, rate), dtype=np.float64)
+
+
+def hypergeometric_tail(hits: int, marked: int, controls: int, differing: int) -> float:
+    """P(at least `hits` of `differing` rows are marked), where the draw made `marked` of all rows so; exact.
+
+    Raises:
+        ValueError: the numbers don't fit each other.
+    """
+    if not 0 <= hits <= min(marked, differing) or differing > marked + controls:
+        raise ValueError(f"{hits} of {differing} differing rows can't be marked among {marked} marked rows and "
+                         f"{controls} controls")
+    return float(stats.hypergeom.sf(hits - 1, marked + controls, marked, differing))
+
+
+GRID = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
+"""Rates of hits that the mixture averages over: what marked students of all kinds were seen to have."""
+
+
+def log_e_values(matches: NDArray[np.bool_], null_rate: float) -> NDArray[np.float64]:
+    """The logarithm of the mixture e-value after each informative trial: (n,).
+
+    Under independence a trial matches with `null_rate`; each trial multiplies q / null_rate on a match and
+    (1 - q) / (1 - null_rate) on a miss, averaged over the rates q of `GRID` above it. For such trials it is a
+    martingale with mean 1, so it reaches 1/alpha at any time with a chance of alpha at the most (Ville 1939).
+
+    Raises:
+        ValueError: a null rate that isn't between 0 and 1.
+    """
+    grid = _grid(null_rate)
+    hits = np.cumsum(matches, dtype=np.int64)
+    return _mixture(hits, np.arange(1, len(matches) + 1) - hits, null_rate, grid)
+
+
+def e_value(hits: int, trials: int, null_rate: float) -> float:
+    """The mixture e-value after `trials`: the likelihood ratio of a marked student to an independent suspect."""
+    counts = np.array([hits], dtype=np.int64), np.array([trials - hits], dtype=np.int64)
+    return float(np.exp(min(_mixture(*counts, null_rate, _grid(null_rate))[0], LARGEST_LOG)))
+
+
+def e_values(hits: NDArray[np.int64], trials: NDArray[np.int64], null_rate: float) -> NDArray[np.float64]:
+    """`e_value` of each: (n,)."""
+    logs = _mixture(hits, trials - hits, null_rate, _grid(null_rate))
+    values: NDArray[np.float64] = np.exp(np.minimum(logs, LARGEST_LOG))
+    return values
+
+
+LARGEST_LOG = 690.0
+"""Beyond it a 64-bit float overflows; a smaller e-value is valid, too."""
+
+
+def _grid(null_rate: float) -> NDArray[np.float64]:
+    if not 0.0 < null_rate < 1.0:
+        raise ValueError(f"an e-value needs a null rate between 0 and 1, got {null_rate}")
+    above = [q for q in GRID if q > null_rate]
+    return np.array(above or [(1.0 + null_rate) / 2])
+
+
+def _mixture(hits: NDArray[np.int64], misses: NDArray[np.int64], null_rate: float,
+             grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    logs = (np.multiply.outer(hits, np.log(grid / null_rate))
+            + np.multiply.outer(misses, np.log((1.0 - grid) / (1.0 - null_rate))))
+    mixed: NDArray[np.float64] = np.logaddexp.reduce(logs, axis=-1) - np.log(len(grid))
+    return mixed
+
+
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """Holm's adjusted p-values, valid however the tests depend on each other (Holm 1979): (n,)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
+
+
+def e_holm(values: Sequence[float], alpha: float) -> NDArray[np.bool_]:
+    """Which e-values are significant with a family error of `alpha`, however they depend: (n,).
+
+    Holm's procedure on 1/e: the largest has to reach n/alpha, the next (n - 1)/alpha, and so on.
+    """
+    found: NDArray[np.bool_] = holm([min(1.0, 1.0 / e) if e > 0 else 1.0 for e in values]) <= alpha
+    return found
+
+
+def e_bh(values: Sequence[float], rate: float) -> NDArray[np.bool_]:
+    """Which of several e-values are significant with a false discovery rate of `rate`, however they depend: (n,).
+
+    The e-BH procedure (Wang and Ramdas 2022). Not for running maxima of e-values, with which it fails
+    (arXiv:2501.19360).
+    """
+    e = np.asarray(values, dtype=np.float64)
+    n = len(e)
+    order = np.argsort(-e, kind="stable")
+    reaches = np.flatnonzero(e[order] * np.arange(1, n + 1) * rate >= n)
+    found = np.zeros(n, dtype=bool)
+    if len(reaches):
+        found[order[:reaches[-1] + 1]] = True
+    return found
+
+
+def rank_p_value(value: float, others: NDArray[np.float64]) -> float:
+    """The rank of a value among exchangeable others, never below 1/(n + 1)."""
+    return float((1 + np.count_nonzero(others >= value)) / (1 + len(others)))
+
+
+def chernoff_tail(weights: NDArray[np.float64], total: float, rate: float) -> float:
+    """An upper bound on P(sum of w (g - rate) >= total), where each g is an independent bit that is 1 with `rate`.
+
+    Chernoff's bound with the exact moment generating function, minimised over its parameter.
+
+    Args:
+        weights: of the bits, (n,).
+        total: what was seen.
+        rate: of ones.
+    """
+    weights = weights[weights != 0.0]
+    if total <= 0.0 or not len(weights):
+        return 1.0
+    scale = float(np.sqrt(rate * (1.0 - rate) * np.sum(weights**2)))
+    steps = weights / scale
+
+    def exponent(tilt: float) -> float:
+        return float(np.sum(np.logaddexp(np.log1p(-rate), np.log(rate) + tilt * steps) - rate * tilt * steps)
+                     - tilt * total / scale)
+
+    best = optimize.minimize_scalar(exponent, bounds=(0.0, 4.0 * total / scale + 1.0), method="bounded")
+    return float(min(1.0, np.exp(min(float(best.fun), 0.0))))
+
+
+def power(trials: int, hit_rate: float, null_rate: float, alpha: float) -> float:
+    """The chance that the binomial test reaches `alpha`, of a student that meets marks with `hit_rate`."""
+    if trials == 0:
+        return 0.0
+    tails = stats.binom.sf(np.arange(trials + 1) - 1, trials, null_rate)
+    reaching = np.flatnonzero(tails <= alpha)
+    return float(stats.binom.sf(reaching[0] - 1, trials, hit_rate)) if len(reaching) else 0.0
