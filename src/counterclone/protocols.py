@@ -340,6 +340,7 @@ class Case:
         alpha: the level; 1/alpha is the e-value that a test may stop at.
         decoys: how many decoy keys are ranked.
         stops_early: whether it stops at that e-value.
+        campaigns: accounts that are tested together, fixed beforehand.
     """
 
     served: Served
@@ -349,6 +350,7 @@ class Case:
     alpha: float = 1e-6
     decoys: int = 999
     stops_early: bool = False
+    campaigns: tuple[tuple[str, ...], ...] = ()
 
 
 Examination = Generator[Inputs, Reply, Evidence]

@@ -50,7 +50,7 @@ def binomial_tail(hits: int, trials: int, rate: float) -> float:
         ValueError: more hits than trials, or a rate beyond 0 to 1.
     """
     if not 0 <= hits <= trials or not 0.0 <= rate <= 1.0:
-        raise ValueError(f"a tail needs 0 <= hits <= trials and a rate from 0 to 1, got {hits} of {trials}, {rate}")
+        raise ValueError(f"a tail needs 0 <= hits <= trials and a rate in [0, 1], got {hits}, {trials} and {rate}")
     return float(stats.binom.sf(hits - 1, trials, rate))
 
 
