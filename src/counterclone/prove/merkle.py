@@ -1,7 +1,7 @@
 """The Merkle tree of RFC 6962 (certificate transparency): roots, proofs, and their verification.
 
 A leaf's hash is SHA-256(0 ‖ record), a node's SHA-256(1 ‖ left ‖ right); a tree of n leaves is split at the
-largest power of two below n (section 2.1). The algorithms of verification are those of RFC 9162, sections 2.1.3 and 2.1.4.
+largest power of two below n (section 2.1). Verification is RFC 9162's, sections 2.1.3 and 2.1.4.
 """
 
 from __future__ import annotations
