@@ -202,8 +202,8 @@ class LedgerWriter:
             if head is not None and frontier.size == head.size:
                 roots[head.size] = frontier.root().hex()
         if head is not None and roots.get(head.size) != head.root:
-            raise LedgerError(f"{self._folder}: the log isn't the one whose head of {head.size} records was signed; "
-                              "it was changed or cut; restore it from a copy")
+            raise LedgerError(f"{self._folder}: the log isn't the one whose head of {head.size} records was "
+                              "signed; it was changed or cut; restore it from a copy")
         return frontier
 
 
