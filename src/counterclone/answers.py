@@ -6,6 +6,7 @@ through logarithms would change last digits, and a one-hot row has no finite log
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -107,6 +108,12 @@ class Output:
         self.rows_per_query = len(rows) // n_queries
         self._shape = values.shape
         self._is_binary = is_binary
+
+    def with_rows(self, rows: Rows) -> Output:
+        """The same output with other rows, (rows, classes)."""
+        other = copy.copy(self)
+        other.rows = rows
+        return other
 
     def restored(self, released: Rows) -> NDArray[np.float64]:
         """Released rows in the shape that the output came in."""

@@ -130,6 +130,16 @@ class Dialect(Protocol):
         """The answer with other rows in the outputs that `released` names."""
         ...
 
+    def relabelled(self, body: Body, truths: Sequence[int], labels: Sequence[int]) -> Body | None:
+        """An answer whose labels follow the rows that a mark changed; None where a label can't.
+
+        Args:
+            body: as `write_answer` made it.
+            truths: the label that each row's probabilities had, (rows,).
+            labels: the one that they have now, (rows,).
+        """
+        ...
+
     def error(self, status: int, code: str, message: str) -> bytes:
         """An error body as this format's clients expect it."""
         ...

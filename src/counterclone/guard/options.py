@@ -13,6 +13,7 @@ from typing import NamedTuple
 from counterclone.budgets import Limit
 from counterclone.guard import asgi
 from counterclone.guard.identity import Identity
+from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import Metrics
 from counterclone.guard.release import Terms
 from counterclone.guard.tiers import Tiers
@@ -55,6 +56,7 @@ class Options:
         store: where limits are counted.
         total_limits: limits on all accounts together.
         noise: the PRF of a model's epoch.
+        marking: puts marks into answers, None for none.
         journal: where exchanges go, None for nowhere.
         metrics: what is counted.
         scores: the output that holds probabilities, "" to find it.
@@ -76,6 +78,7 @@ class Options:
     store: LimitStore
     total_limits: Sequence[Limit] = ()
     noise: Callable[[str], Prf]
+    marking: Marking | None = None
     journal: JournalWriter | None
     metrics: Metrics
     scores: str = ""

@@ -12,10 +12,11 @@ from time import perf_counter
 
 import orjson
 
-from counterclone.answers import Answer
+from counterclone.answers import Answer, Rows
 from counterclone.errors import AnswerError, Busy, LimitExceeded, RequestError, Unauthenticated
 from counterclone.guard import asgi
 from counterclone.guard.admission import Admission
+from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import Note
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Later, Reading, Record
@@ -150,7 +151,7 @@ class Outgoing:
             self._decide("unscanned" if is_success else "failed")
             self._end(_NOTHING, is_used=is_success)
         elif dialect.can_read(self._by_name):
-            if admission.terms.policies and self._options.enforce:
+            if self._options.enforce and (admission.terms.policies or self._marking() is not None):
                 return
             self._is_passing = True
         elif not self._must_clean():
@@ -247,12 +248,42 @@ class Outgoing:
             return body, _NOTHING
         self._answer = answer
         released = None
-        if terms.policies and answer.outputs:
+        left = self._released_marked(answer, body)
+        if left is not None:
+            body, released = left
+        elif terms.policies and answer.outputs:
             released = terms.release(answer, query, options.noise(query.model))
             body = dialect.write_answer(answer, released)
         bits = terms.answer_bits(answer)
         terms.expect(query.model, bits)
         return body, Reading(answer.rows, bits, released)
+
+    def _marking(self) -> Marking | None:
+        """What marks this answer, None where nothing may."""
+        return self._options.marking if self._options.enforce and self._admission.terms.is_marked else None
+
+    def _released_marked(self, answer: Answer, body: Body) -> tuple[Body, dict[str, Rows] | None] | None:
+        """The answer with its marks, written down in the ledger; None where it has to leave without any."""
+        marking, admission = self._marking(), self._admission
+        query, dialect, terms = admission.query, admission.route.dialect, admission.terms
+        if marking is None or query is None or dialect is None:
+            return None
+        marked = marking.embed(answer, query)
+        if marked is None:
+            return None
+        (name, output), = marked.answer.outputs.items()
+        released = None
+        if terms.policies or marked.is_changed:
+            released = terms.release(marked.answer, query, self._options.noise(query.model))
+            body = dialect.write_answer(marked.answer, released)
+        if marked.is_changed:
+            followed = dialect.relabelled(body, marked.truths, marked.labels)
+            if followed is None:
+                marking.note_unmappable(marked)
+                return None
+            body = followed
+        rows = output.rows if released is None else released[name]
+        return (body, released) if marking.record(admission.account.id, query, marked, rows) else None
 
     def _unguarded(self) -> Reading:
         """What an answer tells that leaves as it is."""

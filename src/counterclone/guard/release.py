@@ -25,6 +25,7 @@ class Terms:
         tiers: what an account gets instead, in each tier, and at the end where its owner blocked it; each
             coarser than the one before.
         is_blocked: whether such an account is refused.
+        is_marked: whether its answers may carry marks.
 
     Attributes:
         meters_bits: whether a limit counts bits.
@@ -33,8 +34,9 @@ class Terms:
     """
 
     def __init__(self, policies: Sequence[Policy], limits: Sequence[Limit], *, tiers: Sequence[Terms] = (),
-                 is_blocked: bool = False) -> None:
+                 is_blocked: bool = False, is_marked: bool = True) -> None:
         self.policies = tuple(policies)
+        self.is_marked = is_marked
         self.limits = tuple(limits)
         self.tiers = tuple(tiers)
         self.is_blocked = is_blocked

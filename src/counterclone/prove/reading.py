@@ -179,7 +179,7 @@ class Part:
             if root is not None and root != frontier.root().hex():
                 raise self._changed(f"one of the first {frontier.size} records")
         if roots:
-            raise self._changed(f"the end of the log (a head tells of {max(roots)} records; {frontier.size} there)")
+            raise self._changed(f"the end of the log (a head tells of {max(roots)} records, not {frontier.size})")
 
     def _changed(self, what: str) -> LedgerError:
         return LedgerError(f"{self._folder}: {what} was changed after it was written; restore it from a copy: "

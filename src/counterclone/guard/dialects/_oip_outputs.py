@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from counterclone.errors import AnswerError
-from counterclone.guard.dialects import _json, _tensors
+from counterclone.guard.dialects import _json, _labels, _tensors
 from counterclone.guard.dialects._tensors import Malformed
 from counterclone.queries import numbers
 
@@ -71,6 +73,31 @@ def values(tensor: _json.Fields, content: memoryview | None) -> NDArray[np.float
             raise AnswerError(f"output '{name}' {error}; expected as many as fit it") from None
     array = array.astype(np.float64, copy=False).reshape(shape or (1,))
     return _evened(array) if datatype == "BF16" else array
+
+
+def relabelled(tensor: _json.Fields, content: memoryview | None, truths: Sequence[int],
+               labels: Sequence[int]) -> bytes | None:
+    """The data of an output whose labels follow changed rows; None where it holds none.
+
+    Raises:
+        Unmappable: it holds a label that can't follow.
+    """
+    name, datatype = text(tensor, "name"), text(tensor, "datatype")
+    shape = _tensors.shape_of(_json.load_answer(tensor.get("shape", b"")))
+    if shape is None or math.prod(shape) != len(truths):
+        return None
+    if datatype == _tensors.TEXT:
+        _labels.relabelled(name, [""] * len(truths), truths, labels)
+        return None
+    if _WHOLE.fullmatch(datatype) is None or datatype == "BOOL":
+        return None
+    if content is not None:
+        told = _tensors.unpacked(content, datatype, shape).reshape(-1)
+        followed = _labels.relabelled(name, [int(value) for value in told], truths, labels)
+        return None if followed is None else np.array(followed, dtype=told.dtype).tobytes()
+    told = np.asarray(_json.load_answer(tensor.get("data", b"")))
+    followed = _labels.relabelled(name, told.reshape(-1).tolist(), truths, labels)
+    return None if followed is None else msgspec.json.encode(np.reshape(followed, told.shape).tolist())
 
 
 def _evened(array: NDArray[np.float64]) -> NDArray[np.float64]:

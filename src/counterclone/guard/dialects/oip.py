@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from counterclone.answers import Answer, Rows, find_outputs, is_finite
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.guard.dialects import _json, _oip_inputs, _oip_outputs, _tensors
+from counterclone.guard.dialects._labels import Unmappable
 from counterclone.guard.dialects._tensors import HEADER, Malformed
 from counterclone.plugins import Spec
 from counterclone.protocols import Body
@@ -153,6 +154,31 @@ class Oip(Spec, frozen=True):
                 pieces += [tail[start:place.start], answer.outputs[name].restored(narrow)]
                 start = place.stop
         return Body(b"".join([*pieces, tail[start:]]), headers)
+
+    def relabelled(self, body: Body, truths: Sequence[int], labels: Sequence[int]) -> Body | None:
+        """Tensors of whole numbers that hold labels follow; None where a label is text."""
+        head, tail = _tensors.parted(body)
+        fields = _json.fields(head)
+        outputs = msgspec.json.decode(fields["outputs"], type=list[_json.Fields])
+        places = _tensors.places([_oip_outputs.parameters(tensor) for tensor in outputs], tail)
+        content, is_edited = bytearray(tail), False
+        try:
+            for tensor, place in zip(outputs, places, strict=True):
+                followed = _oip_outputs.relabelled(tensor, None if place is None else tail[place], truths, labels)
+                if followed is None:
+                    continue
+                if place is None:
+                    is_edited = True
+                    tensor["data"] = msgspec.Raw(followed)
+                else:
+                    content[place] = followed
+        except Unmappable:
+            return None
+        headers: Mapping[bytes, bytes] = {}
+        if is_edited:
+            head = msgspec.json.encode({**fields, "outputs": outputs})
+            headers = _length(body, head)
+        return Body(bytes(head) + content, {**body.headers, **headers})
 
     def error(self, status: int, code: str, message: str) -> bytes:
         """`{"error": message}`."""

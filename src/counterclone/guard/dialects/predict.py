@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from counterclone.answers import Answer, Rows, find_outputs
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.guard.dialects import _json
+from counterclone.guard.dialects._labels import Unmappable, relabelled
 from counterclone.plugins import Spec
 from counterclone.protocols import Body
 from counterclone.queries import Features, Query, numbers
@@ -127,6 +128,18 @@ class Predict(Spec, frozen=True):
             values = answer.outputs[name].restored(rows)
             field, *inner = paths.get(name, (name,))
             edited[field] = _replaced(edited[field], inner, values)
+        return Body(bytes(edited[""]) if is_bare else msgspec.json.encode(edited))
+
+    def relabelled(self, body: Body, truths: Sequence[int], labels: Sequence[int]) -> Body | None:
+        """Fields, and fields of rows, that hold labels follow; None where a label is a name."""
+        is_bare = not body.content.lstrip().startswith(b"{")
+        fields = {"": msgspec.Raw(body.content)} if is_bare else _json.fields(body.content)
+        try:
+            edited = {name: _relabelled(name, raw, truths, labels) for name, raw in fields.items()}
+        except Unmappable:
+            return None
+        if all(edited[name] is fields[name] for name in fields):
+            return body
         return Body(bytes(edited[""]) if is_bare else msgspec.json.encode(edited))
 
     def error(self, status: int, code: str, message: str) -> bytes:
@@ -277,6 +290,31 @@ def _by_class(rows: list[dict[str, Any]]) -> NDArray[np.float64] | None:
     if array is None or array.dtype != np.float64 or array.ndim != 2 or array.shape[1] < 2:
         return None
     return array.astype(np.float64, copy=False)
+
+
+def _relabelled(name: str, raw: msgspec.Raw, truths: Sequence[int], labels: Sequence[int]) -> msgspec.Raw:
+    """A field whose labels follow changed rows; the same object where it holds none.
+
+    Raises:
+        Unmappable: it holds a label that can't follow.
+    """
+    value = _json.load_answer(raw)
+    values = value if isinstance(value, list) else [value]
+    if len(values) != len(truths):
+        return raw
+    if all(isinstance(each, dict) for each in values):
+        rows = msgspec.json.decode(raw, type=list[_json.Fields]) if value is values else [_json.fields(raw)]
+        is_edited = False
+        for inner in [key for key in rows[0] if all(key in row for row in rows)]:
+            followed = relabelled(inner, [each[inner] for each in values], truths, labels)
+            is_edited |= followed is not None
+            for row, label in zip(rows, followed or (), strict=followed is not None):
+                row[inner] = msgspec.Raw(msgspec.json.encode(label))
+        return msgspec.Raw(msgspec.json.encode(rows if value is values else rows[0])) if is_edited else raw
+    followed = relabelled(name, values, truths, labels)
+    if followed is None:
+        return raw
+    return msgspec.Raw(msgspec.json.encode(followed if value is values else followed[0]))
 
 
 def _replaced(raw: msgspec.Raw, path: list[str | None], values: NDArray[np.float64]) -> msgspec.Raw:

@@ -1,0 +1,138 @@
+"""Marks on their way out: into the rows before any policy, and into the ledger before the answer leaves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from counterclone.answers import Answer, Rows, label_list
+from counterclone.errors import LedgerError
+from counterclone.evidence import Entry, Role
+from counterclone.protocols import Ledger, Watermark
+from counterclone.queries import Query
+from counterclone.randomness import Prf
+
+logger = logging.getLogger(__name__)
+
+ROLES = {Role.MARKED: "marked", Role.CONTROL: "control"}
+
+
+class Marked(NamedTuple):
+    """An answer with marks in it.
+
+    Attributes:
+        answer: with the marked rows.
+        roles: of each row, (rows,).
+        truths: the label that each row had, (rows,).
+        labels: the one that it has now, (rows,).
+    """
+
+    answer: Answer
+    roles: NDArray[np.int8]
+    truths: list[int]
+    labels: list[int]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a row serves another label."""
+        return self.truths != self.labels
+
+
+class Counts(msgspec.Struct):
+    """Rows by what became of their mark.
+
+    Attributes:
+        marked: left with a mark.
+        unwritten: left without one, since the ledger couldn't be written.
+        unmappable: left without one, since a label beside the probabilities couldn't follow.
+    """
+
+    marked: int = 0
+    unwritten: int = 0
+    unmappable: int = 0
+
+
+class Marking:
+    """Puts one mark into answers, and writes down what was served under it.
+
+    Args:
+        kind: the mark's.
+        watermark: puts it into rows.
+        key: the mark's own, of the epoch.
+        ledger: takes every row, and what opens the marked ones.
+        clock: seconds since 1970.
+
+    Attributes:
+        counts: of rows so far.
+        last_error: why the ledger took nothing lately, None while all is well.
+    """
+
+    def __init__(self, kind: str, watermark: Watermark, key: Prf, ledger: Ledger,
+                 clock: Callable[[], float]) -> None:
+        self.counts = Counts()
+        self.last_error: str | None = None
+        self._kind, self._watermark, self._key = kind, watermark, key
+        self._ledger, self._clock = ledger, clock
+
+    def embed(self, answer: Answer, query: Query) -> Marked | None:
+        """The answer with marks; None where it isn't one row of probabilities a query."""
+        name, output = next(iter(answer.outputs.items()), ("", None))
+        if output is None or len(answer.outputs) > 1 or output.rows_per_query != 1:
+            return None
+        embedded = self._watermark.embed(self._key, query.cells, output.rows)
+        truths = label_list(output.rows)
+        if embedded.rows is output.rows:
+            return Marked(answer, embedded.roles, truths, truths)
+        changed = Answer({name: output.with_rows(embedded.rows)}, answer.document)
+        return Marked(changed, embedded.roles, truths, label_list(embedded.rows))
+
+    def note_unmappable(self, marked: Marked) -> None:
+        """Count rows whose labels can't follow."""
+        self.counts.unmappable += _n_marked(marked)
+
+    def record(self, account: str, query: Query, marked: Marked, released: Rows) -> bool:
+        """Write down what is served; False where it can't be, so that nothing marked may leave.
+
+        Args:
+            account: whom it is served to.
+            query: what was asked.
+            marked: what it got.
+            released: the rows as they leave, (rows, classes).
+        """
+        now = self._clock()
+        rows = np.ascontiguousarray(released, dtype="<f8")
+        cells, roles = query.cells, marked.roles.tolist()
+        entries = [Entry(now, account, cells[i], rows[i].tobytes(),
+                         self._payload(query, marked, rows, i) if roles[i] else b"") for i in range(len(cells))]
+        try:
+            self._ledger.append(entries)
+        except LedgerError as error:
+            if self.last_error is None:
+                logger.error("%s; answers go out unmarked", error)
+            self.last_error = str(error)
+            self.counts.unwritten += _n_marked(marked)
+            return False
+        self.last_error = None
+        self.counts.marked += _n_marked(marked)
+        return True
+
+    def _payload(self, query: Query, marked: Marked, rows: Rows, i: int) -> bytes:
+        """What opens a marked row or a control, as the ledger's reader has it."""
+        features = query.features
+        value = query.values[i]
+        asked: object = features[i].tolist() if features is not None else value
+        return msgspec.json.encode({
+            "mark": self._kind, "role": ROLES[Role(int(marked.roles[i]))], "cell": query.cells[i].hex(),
+            "query": {"features": asked} if features is not None else {"text": asked if isinstance(asked, str)
+                                                                       else msgspec.json.encode(asked).decode()},
+            "answer": {"label": marked.labels[i], "scores": rows[i].tolist()}, "true": marked.truths[i],
+            "classes": rows.shape[1]})
+
+
+def _n_marked(marked: Marked) -> int:
+    return int(np.count_nonzero(marked.roles == Role.MARKED))
