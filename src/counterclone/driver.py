@@ -1,29 +1,33 @@
-"""Pumps an attack's queries into a target: what it may not do is ask one too many."""
+"""Pumps an attack's or an examination's queries into a target: what it may not do is ask one too many."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Generator
+from typing import TypeVar
 
 import numpy as np
 
 from counterclone.answers import Reply
 from counterclone.budgets import Meter
 from counterclone.errors import BudgetExhausted, TargetError
-from counterclone.protocols import Asking, Surrogate, Target
+from counterclone.protocols import Target
 from counterclone.queries import Inputs
 
+T = TypeVar("T")
 
-async def drive(asking: Asking, target: Target, meter: Meter) -> Surrogate | None:
-    """Run an attack to its end.
+
+async def drive(asking: Generator[Inputs, Reply, T], target: Target, meter: Meter) -> T | None:
+    """Run an attack, or an examination of a suspect, to its end.
 
     Args:
-        asking: the attack, not yet begun.
+        asking: the attack or examination, not yet begun.
         target: answers it.
-        meter: counts and stops it. An attack that asks beyond the budget is told so once; where it asks again, it
-            ends without a surrogate.
+        meter: counts and stops it. Who asks beyond the budget is told so once, and who asks again ends with
+            nothing.
 
     Returns:
-        What the attack built; None for nothing.
+        What the attack built, or the evidence; None for nothing.
 
     Raises:
         TargetError: the target can't be reached, or doesn't keep its promises.
@@ -33,7 +37,7 @@ async def drive(asking: Asking, target: Target, meter: Meter) -> Surrogate | Non
         while True:
             rows = as_bytes(inputs)
             if not rows:
-                raise ValueError("the attack asked an empty batch; an attack yields at least one query")
+                raise ValueError("an empty batch was asked; an attack or examination yields at least one query")
             try:
                 meter.admit(rows)
             except BudgetExhausted as error:
@@ -42,8 +46,8 @@ async def drive(asking: Asking, target: Target, meter: Meter) -> Surrogate | Non
             meter.numbers += reply.rows.size
             inputs = asking.send(reply)
     except StopIteration as stop:
-        surrogate: Surrogate | None = stop.value
-        return surrogate
+        result: T = stop.value
+        return result
 
 
 def as_bytes(inputs: Inputs) -> list[bytes]:
@@ -53,12 +57,12 @@ def as_bytes(inputs: Inputs) -> list[bytes]:
     return [text.encode(errors="surrogatepass") for text in inputs]
 
 
-def _last_words(asking: Asking, error: BudgetExhausted) -> Surrogate | None:
+def _last_words(asking: Generator[Inputs, Reply, T], error: BudgetExhausted) -> T | None:
     try:
         asking.throw(error)
     except StopIteration as stop:
-        surrogate: Surrogate | None = stop.value
-        return surrogate
+        result: T = stop.value
+        return result
     except BudgetExhausted:  # it knew no way to end
         return None
     with contextlib.suppress(RuntimeError):  # it won't even end when it is closed
