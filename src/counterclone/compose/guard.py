@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from counterclone.compose import audited
+from counterclone.compose.marks import Marker
 from counterclone.compose.settings import options
 from counterclone.compose.watching import watching
 from counterclone.config import Config, History, find, load
@@ -55,11 +56,17 @@ class Guard:
         self.config = load(path)
         self._copies = audited.load(path.parent)
         self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
+        self._marker: Marker | None = None
         try:
             self._watching = watching(self.config, path.parent, registry, worker=self._slot.number)
+            if self.config.mark and self.config.guard.enforce:
+                self._marker = Marker(self.config, path.parent)
             self._options = options(self.config, path.parent, registry, worker=self._slot.number,
-                                    watching=self._watching)
+                                    watching=self._watching,
+                                    marking=self._marker.marking if self._marker else None)
         except ConfigError:
+            if self._marker:
+                self._marker.close()
             self._slot.close()  # else it's taken for as long as somebody looks at the error
             raise
         self._middleware = Middleware(app, self._options, self._end)
@@ -83,6 +90,7 @@ class Guard:
         if journal and journal.last_missed:
             found.append(f"watch: {journal.last_missed}; journalled and not watched")
         found += self._watching.troubles()
+        found += self._marker.troubles() if self._marker else []
         if self._history.last_error:
             found.append(f"history of configurations: {self._history.last_error}")
         return found
@@ -125,6 +133,8 @@ class Guard:
         if self._options.journal is not None:
             self._options.journal.close()
         self._watching.close()
+        if self._marker:
+            self._marker.close()
         self._history.end(time.time())
 
 
@@ -145,7 +155,7 @@ def _signature(path: Path) -> tuple[int, ...]:
 def _with_lasting(new: Config, old: Config) -> Config:
     """The new settings with those of the old that last until the process ends."""
     lasting = replace(
-        new, journal=old.journal, watch=old.watch,
+        new, journal=old.journal, watch=old.watch, mark=old.mark, prove=old.prove,
         target=replace(new.target, kind=old.target.kind, url=old.target.url,
                        connect_seconds=old.target.connect_seconds, answer_seconds=old.target.answer_seconds),
         guard=replace(new.guard, listen=old.guard.listen, admin=old.guard.admin, workers=old.guard.workers,
@@ -153,6 +163,6 @@ def _with_lasting(new: Config, old: Config) -> Config:
         accounts=replace(new.accounts, secret_env=old.accounts.secret_env))
     if lasting != new:
         logger.warning("some of the settings that changed take effect at the next start: [journal], [watch], "
-                       "[target] kind, url and *_seconds, [guard] listen, admin, workers and request_seconds, "
-                       "[accounts] secret_env")
+                       "[[mark]], [prove], [target] kind, url and *_seconds, [guard] listen, admin, workers and "
+                       "request_seconds, [accounts] secret_env")
     return lasting

@@ -35,6 +35,7 @@ from counterclone.guard.identity import (
 )
 from counterclone.guard.keys import KeyRing
 from counterclone.guard.limits import MemoryStore
+from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import metrics_of
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Recorder
@@ -52,7 +53,8 @@ IDLE_SECONDS = 3600.0
 
 
 def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker: int = 0,
-            watching: Watching | None = None, previous: Options | None = None) -> Options:
+            watching: Watching | None = None, marking: Marking | None = None,
+            previous: Options | None = None) -> Options:
     """What a guard with this configuration does.
 
     Args:
@@ -61,7 +63,8 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         registry: exports the counts.
         worker: this process's number among the workers.
         watching: knows the accounts' risks, and learns what is journalled; None for nobody.
-        previous: what the guard did until now; what its limits have counted and its journal go on.
+        marking: puts marks into answers, None for none.
+        previous: what the guard did until now; what its limits have counted, its journal and its marks go on.
 
     Raises:
         ConfigError: settings that can't work together, or a secret that can't be read.
@@ -82,6 +85,7 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         store=previous.store if previous else MemoryStore(),
         total_limits=total_limits(config),
         noise=_noise(root.subkey("noise"), config.target.epoch),
+        marking=previous.marking if previous else marking,
         journal=previous.journal if previous else None,
         metrics=metrics,
         scores=config.target.scores,

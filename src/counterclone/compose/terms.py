@@ -81,19 +81,20 @@ def _tiered(config: Config, group: AccountClass | None, own: tuple[Policy, ...],
         ConfigError: a tier that isn't coarser than the one below it.
     """
     limits = _account_limits(config, group, more)
+    is_marked = group is None or group.marks
     tiers: list[Terms] = []
     released, tightened = own, limits
     for number, tier in enumerate(config.guard.tier, start=1):
         if group is not None and not group.tiers:
-            tiers.append(Terms(own, limits))
+            tiers.append(Terms(own, limits, is_marked=is_marked))
             continue
         where = f"[[guard.tier]] {number}"
         _check_tier(tier, config.guard.tier[:number - 1], where)
         released += _coarser(tier, where)
         if tier.limit_queries_per_minute is not UNSET:
             tightened = _tightened(config, tightened, tier.limit_queries_per_minute, where)
-        tiers.append(Terms(released, tightened, is_blocked=tier.action == "block"))
-    return Terms(own, limits, tiers=(*tiers, Terms(released, tightened, is_blocked=True)))
+        tiers.append(Terms(released, tightened, is_blocked=tier.action == "block", is_marked=is_marked))
+    return Terms(own, limits, tiers=(*tiers, Terms(released, tightened, is_blocked=True)), is_marked=is_marked)
 
 
 def _check_tier(tier: Tier, below: Sequence[Tier], where: str) -> None:

@@ -189,13 +189,18 @@ def _overridden(table: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[d
     """The table with `COUNTERCLONE_<SECTION>_<KEY>` variables in it, and the variable of each key so set."""
     merged = {key: dict(value) if isinstance(value, dict) else value for key, value in table.items()}
     variables = {}
-    for name, section in _fields(Config).items():
-        for key, field in _fields(section.type).items():
+    for name, section in _tables().items():
+        for key, field in _fields(section).items():
             variable = f"{PREFIX}{name}_{key}".upper()
             if variable in environ and isinstance(merged.setdefault(name, {}), dict):
                 merged[name][key] = _toml_value(environ[variable], field.type)
                 variables[f"{name}.{key}"] = variable
     return merged, variables
+
+
+def _tables() -> dict[str, type[Section]]:
+    """The file's tables that there is one of each."""
+    return {name: field.type for name, field in _fields(Config).items() if _section_in(field.type) is field.type}
 
 
 def _toml_value(text: str, hint: Any) -> Any:
@@ -209,7 +214,7 @@ def _toml_value(text: str, hint: Any) -> Any:
 
 def _idle_variables(merged: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[str]:
     """A line for each variable that looks like one of ours and sets nothing."""
-    sections = {name: list(_fields(section.type)) for name, section in _fields(Config).items()}
+    sections = {name: list(_fields(section)) for name, section in _tables().items()}
     # the file may name a secret's variable
     named = [value for name in ("accounts", "watch") if isinstance(section := merged.get(name), dict)
              for value in section.values()]

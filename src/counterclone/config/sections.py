@@ -20,7 +20,7 @@ AccountName = Annotated[str, Meta(
     pattern="^(account:[0-9a-f]{16}|(?!account:)[^:]+:.+)$",
     description="`key:<key id>`, `header:<value>`, `<claim>:<value>` or `account:<16 hexadecimal digits>`")]
 
-PLUGINS = {"rule": "rules", "policy": "policies", "policies": "policies", "detector": "detectors"}
+PLUGINS = {"rule": "rules", "policy": "policies", "policies": "policies", "detector": "detectors", "mark": "marks"}
 """The family of the tables that a key holds."""
 
 
@@ -76,6 +76,7 @@ class AccountClass(Section, frozen=True):
         limit_copy_share_per_day: part of a copy a day, likewise; of one through their own policies.
         policies: the guard's, none, or a list of their own.
         tiers: whether their risk puts them into the guard's tiers, as it does everybody else.
+        marks: whether their answers may carry marks.
     """
 
     name: Annotated[str, Meta(min_length=1)]
@@ -86,6 +87,7 @@ class AccountClass(Section, frozen=True):
     limit_copy_share_per_day: Share | UnsetType = UNSET
     policies: Literal["base", "none"] | tuple[PluginTable, ...] = "base"
     tiers: bool = False
+    marks: bool = True
 
 
 class Accounts(Section, frozen=True):
@@ -233,6 +235,24 @@ class Watch(Section, frozen=True):
     detector: tuple[PluginTable, ...] = ()
 
 
+class Prove(Section, frozen=True):
+    """`[prove]`: what is committed to before marked answers are served, and where it is kept.
+
+    Attributes:
+        keys: the folder of the mark keys and the commitments, from this file's; keep a copy of it elsewhere.
+        ledger: the folder of what was served, likewise.
+        budget: queries that a suspect may be asked.
+        alpha: the level of a verdict.
+        decoys: decoy keys that are ranked.
+    """
+
+    keys: Annotated[str, Meta(min_length=1)] = "counterclone.marks"
+    ledger: Annotated[str, Meta(min_length=1)] = "ledger"
+    budget: Positive = 1_000_000
+    alpha: Annotated[float, Meta(gt=0.0, le=0.05)] = 1e-6
+    decoys: Annotated[int, Meta(ge=19, le=100_000)] = 999
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -241,6 +261,8 @@ class Config(Section, frozen=True):
     guard: Guard = Guard()
     journal: Journal = Journal()
     watch: Watch = Watch()
+    mark: tuple[PluginTable, ...] = ()
+    prove: Prove = Prove()
 
     def digest(self) -> str:
         """16 hexadecimal digits that change with any setting; reports carry them. Holds no secret."""
