@@ -1,0 +1,200 @@
+"""Marks end to end in process: a copy gives itself away, an independent model doesn't."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
+
+from counterclone import Guard
+from counterclone.answers import Reply
+from counterclone.compose.marks import mark_key
+from counterclone.errors import ConfigError
+from counterclone.evidence import Evidence, Role, Served
+from counterclone.guard import asgi
+from counterclone.marks.triggers import Triggers
+from counterclone.protocols import Case, Examination
+from counterclone.prove import reading
+from counterclone.prove.commitments import Chain, Commitment
+from counterclone.prove.custody import Custody
+from counterclone.queries import Features
+from counterclone.randomness import Prf, generator
+
+N, N_FEATURES, N_CLASSES = 1500, 8, 5
+WEIGHTS = generator(0, "weights").normal(size=(N_FEATURES, N_CLASSES))
+SETTINGS = """\
+[guard]
+limit_queries_per_minute = 0
+
+[[mark]]
+kind = "triggers"
+rate = 0.02
+
+[[accounts.class]]
+name = "never"
+accounts = ["key:careful"]
+marks = false
+"""
+
+Labels = NDArray[np.int64]
+
+
+async def model(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    content, is_more = b"", True
+    while is_more:
+        message = await receive()
+        content += message.get("body", b"")
+        is_more = message.get("more_body", False)
+    odds = np.exp(np.array(orjson.loads(content)["instances"]) @ WEIGHTS)
+    rows = odds / odds.sum(axis=1, keepdims=True)
+    answer = orjson.dumps({"predictions": [{"label": int(row.argmax()), "p": row.tolist()} for row in rows]})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": answer})
+
+
+def truth(asked: Features) -> Labels:
+    return (asked @ WEIGHTS).argmax(axis=1).astype(np.int64)
+
+
+def served(guard: Guard, key: str, asked: Features) -> Labels:
+    """The labels that an account gets, which the probabilities must agree with."""
+
+    async def ask() -> list[int]:
+        labels: list[int] = []
+        transport = httpx.ASGITransport(guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://model") as client:
+            for start in range(0, len(asked), 100):
+                answer = await client.post("/v1/models/m:predict", headers={"authorization": f"Bearer {key}"},
+                                           json={"instances": asked[start:start + 100].tolist()})
+                for row in answer.raise_for_status().json()["predictions"]:
+                    assert row["label"] == int(np.argmax(row["p"]))
+                    labels.append(row["label"])
+        return labels
+
+    return np.array(asyncio.run(ask()), dtype=np.int64)
+
+
+def opened(folder: Path) -> tuple[Custody, Commitment, Served]:
+    keys = Custody.load(folder / "counterclone.marks")
+    commitment = Chain(folder / "counterclone.marks", keys).all()[-1]
+    parts = reading.parts(folder / "ledger", keys)
+    return keys, commitment, reading.served(reading.marked(parts, commitment.number, "triggers"))
+
+
+def examined(examination: Examination, suspect: Any) -> Evidence:
+    asked = next(examination)
+    while True:
+        try:
+            asked = examination.send(Reply(np.asarray(suspect.predict_proba(asked))))
+        except StopIteration as stop:
+            evidence: Evidence = stop.value
+            return evidence
+
+
+def begin(folder: Path, monkeypatch: pytest.MonkeyPatch, settings: str = SETTINGS) -> Guard:
+    monkeypatch.setenv("COUNTERCLONE_SECRET", "a secret that is long enough for this")
+    (folder / "counterclone.toml").write_text(settings, encoding="utf-8")
+    return Guard(model, folder / "counterclone.toml", registry=CollectorRegistry())
+
+
+def test_a_copy_is_proven_and_an_independent_model_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    guard = begin(tmp_path, monkeypatch)
+    asked = [generator(1, "asked", name).normal(size=(N, N_FEATURES)) for name in ("copier", "honest")]
+    answers = [served(guard, key, inputs) for key, inputs in zip(("copier", "honest"), asked, strict=True)]
+    guard.close()
+    n_changed = sum(int((labels != truth(inputs)).sum()) for labels, inputs in zip(answers, asked, strict=True))
+
+    keys, commitment, rows = opened(tmp_path)
+    assert n_changed == int((rows.roles == Role.MARKED).sum()) > 30
+    assert (rows.truths == truth(np.asarray(rows.inputs))).all()
+    epoch = Prf(keys.epoch_key(commitment.number))
+    case = Case(served=rows, key=mark_key(keys, commitment, "triggers"), order=epoch.subkey("order"), budget=10_000)
+
+    def verdict(inputs: Features, labels: Labels) -> Evidence:
+        forest = RandomForestClassifier(30, random_state=0).fit(inputs, labels)
+        return examined(Triggers(rate=0.02).verify(case), forest)
+
+    copied, independent = verdict(asked[0], answers[0]), verdict(asked[0], truth(asked[0]))
+    p_values = {account.account: account.p_value for account in copied.accounts}
+    assert min(p_values.values()) < 1e-9 < 1e-2 < max(p_values.values())
+    assert copied.p_decoy == pytest.approx(0.001)
+    assert independent.p_value > 0.01
+    assert all(account.p_value > 0.01 for account in independent.accounts)
+
+
+def test_a_class_without_marks_gets_the_models_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch, SETTINGS.replace('"key:careful"', '"account:0123456789abcdef"'))
+    asked = generator(2, "asked").normal(size=(300, N_FEATURES))
+    assert (served(guard, "anybody", asked) != truth(asked)).any()
+    terms = guard._options.terms["never"]
+    guard.close()
+    assert not terms.is_marked
+
+
+def test_shadow_mode_marks_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch, SETTINGS.replace("[guard]\n", "[guard]\nenforce = false\n"))
+    asked = generator(2, "asked").normal(size=(300, N_FEATURES))
+    assert (served(guard, "anybody", asked) == truth(asked)).all()
+    guard.close()
+    assert not (tmp_path / "ledger").exists()
+
+
+def test_without_a_ledger_answers_leave_unmarked_and_it_is_said(tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch)
+    asked = generator(2, "asked").normal(size=(300, N_FEATURES))
+    marker = guard._marker
+    assert marker is not None
+    marker.close()  # as where the disk is full, nothing more is taken
+    assert (served(guard, "anybody", asked) == truth(asked)).all()
+    assert marker.marking.counts.unwritten > 0 == marker.marking.counts.marked
+    assert any("answers go out unmarked" in trouble for trouble in guard.troubles())
+    guard.close()
+
+
+@pytest.mark.parametrize("n_times", [1, 2])
+def test_other_marks_are_another_commitment(n_times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = ("0.02", "0.01")[:n_times]
+    for rate in (*rates, rates[-1]):
+        begin(tmp_path, monkeypatch, SETTINGS.replace("0.02", rate)).close()
+    keys = Custody.load(tmp_path / "counterclone.marks")
+    assert [each.statement.terms.marks[0]["rate"] for each in Chain(tmp_path / "counterclone.marks", keys).all()] == [
+        float(rate) for rate in rates]
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    (SETTINGS + '\n[[mark]]\nkind = "triggers"\n', "a row carries one mark"),
+    (SETTINGS.replace("0.02", "0.2"), "rate"),
+    (SETTINGS + '\n[prove]\nkeys = ""\n', "keys"),
+])
+def test_marks_that_cannot_be(settings: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=message):
+        begin(tmp_path, monkeypatch, settings)
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "counterclone.marks").write_text("a file", encoding="utf-8")
+    with pytest.raises(ConfigError, match="mark keys can't be kept there"):
+        begin(tmp_path, monkeypatch)
+
+
+def test_nothing_that_is_served_tells_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(tmp_path, monkeypatch).close()
+    keys = Custody.load(tmp_path / "counterclone.marks")
+    public = b"".join(path.read_bytes() for path in (tmp_path / "counterclone.marks" / "commitments").iterdir())
+    secrets = [(tmp_path / "counterclone.marks" / name).read_text().strip() for name in ("root.key", "signing.key")]
+    for secret in (*secrets, keys.epoch_key(1).hex()):
+        assert secret.encode() not in public
+        assert secret not in repr(keys)
+    assert all(os.stat(tmp_path / "counterclone.marks" / name).st_mode & 0o077 == 0
+               for name in ("root.key", "signing.key"))
