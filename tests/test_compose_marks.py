@@ -118,7 +118,8 @@ def test_a_copy_is_proven_and_an_independent_model_is_not(tmp_path: Path, monkey
     assert n_changed == int((rows.roles == Role.MARKED).sum()) > 30
     assert (rows.truths == truth(np.asarray(rows.inputs))).all()
     epoch = Prf(keys.epoch_key(commitment.number))
-    case = Case(served=rows, key=mark_key(keys, commitment, "triggers"), order=epoch.subkey("order"), budget=10_000)
+    case = Case(served=rows, key=mark_key(keys, commitment, "triggers"), order=epoch.subkey("order"),
+                budget=10_000)
 
     def verdict(inputs: Features, labels: Labels) -> Evidence:
         forest = RandomForestClassifier(30, random_state=0).fit(inputs, labels)
@@ -168,8 +169,8 @@ def test_other_marks_are_another_commitment(n_times: int, tmp_path: Path, monkey
     for rate in (*rates, rates[-1]):
         begin(tmp_path, monkeypatch, SETTINGS.replace("0.02", rate)).close()
     keys = Custody.load(tmp_path / "counterclone.marks")
-    assert [each.statement.terms.marks[0]["rate"] for each in Chain(tmp_path / "counterclone.marks", keys).all()] == [
-        float(rate) for rate in rates]
+    chain = Chain(tmp_path / "counterclone.marks", keys).all()
+    assert [each.statement.terms.marks[0]["rate"] for each in chain] == [float(rate) for rate in rates]
 
 
 @pytest.mark.parametrize(("settings", "message"), [
@@ -177,7 +178,8 @@ def test_other_marks_are_another_commitment(n_times: int, tmp_path: Path, monkey
     (SETTINGS.replace("0.02", "0.2"), "rate"),
     (SETTINGS + '\n[prove]\nkeys = ""\n', "keys"),
 ])
-def test_marks_that_cannot_be(settings: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marks_that_cannot_be(settings: str, message: str, tmp_path: Path,
+                              monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=message):
         begin(tmp_path, monkeypatch, settings)
 
@@ -192,9 +194,9 @@ def test_nothing_that_is_served_tells_the_key(tmp_path: Path, monkeypatch: pytes
     begin(tmp_path, monkeypatch).close()
     keys = Custody.load(tmp_path / "counterclone.marks")
     public = b"".join(path.read_bytes() for path in (tmp_path / "counterclone.marks" / "commitments").iterdir())
-    secrets = [(tmp_path / "counterclone.marks" / name).read_text().strip() for name in ("root.key", "signing.key")]
+    files = ("root.key", "signing.key")
+    secrets = [(tmp_path / "counterclone.marks" / name).read_text().strip() for name in files]
     for secret in (*secrets, keys.epoch_key(1).hex()):
         assert secret.encode() not in public
         assert secret not in repr(keys)
-    assert all(os.stat(tmp_path / "counterclone.marks" / name).st_mode & 0o077 == 0
-               for name in ("root.key", "signing.key"))
+    assert all(os.stat(tmp_path / "counterclone.marks" / name).st_mode & 0o077 == 0 for name in files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,26 +131,35 @@ class Part:
             LedgerError: a payload was changed, or is missing.
         """
         cipher = ChaCha20Poly1305(self._keys.payload_key(self.id))
+        missing = self._with_payload()
         place = 0
         while place + FRAME.size <= len(self._payloads):
             index, n_bytes = FRAME.unpack_from(self._payloads, place)
             content = self._payloads[place + FRAME.size:place + FRAME.size + n_bytes]
             place += FRAME.size + n_bytes
             if index >= len(self.records):  # its record isn't written yet
-                return
+                break
             try:
                 payload = ledger.decrypted(cipher, self.id, index, content)
             except InvalidTag:
                 raise self._changed(f"the payload of record {index}") from None
             self._check(index, payload)
+            missing.discard(index)
             if self.records["kind"][index] == Kind.ANSWER:
                 yield Opened(self, index, payload)
+        if missing:
+            raise self._changed(f"the payload of record {min(missing)}")
 
     def accepted(self) -> list[tuple[str, float]]:
         """Accounts whose acceptance of terms was noted, and when."""
         found = self.records[self.records["kind"] == Kind.TERMS]
         return [(bytes(account).hex(), float(time))
                 for account, time in zip(found["account"], found["time"], strict=True)]
+
+    def _with_payload(self) -> set[int]:
+        """The records that have one: their seal isn't that of nothing."""
+        return {index for index, seal in enumerate(self.records["seal"])
+                if bytes(seal) != hashlib.sha256(self.salt(index)).digest()}
 
     def _check(self, index: int, payload: bytes) -> None:
         """That a payload, and query and answer in it, are those of its record."""
