@@ -142,7 +142,7 @@ def test_a_family_is_listed_as_json() -> None:
 def test_another_family_is_an_error(family: str, near: str) -> None:
     assert failure("list", family) == [
         f"counterclone: there is no family '{family}'{near}; expected one of attacks, policies, rules, "
-        "detectors, dialects"]
+        "detectors, marks, dialects"]
 
 
 # check

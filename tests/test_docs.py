@@ -15,8 +15,9 @@ REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md")}
 KINDS = [(family, kind) for family in plugins.FAMILIES for kind in plugins.kinds(family)]
 PAGE_OF = {"attacks": "attacks", "policies": "policies", "rules": "rules", "detectors": "detectors",
-           "dialects": "http"}
+           "marks": "marks", "dialects": "http"}
 FACTS = {"attacks": ("Needs", "Proves", "Can't", "Paper"), "detectors": ("Needs", "Sees", "Can't", "Paper"),
+         "marks": ("Needs", "Costs", "Can't", "Paper"),
          **dict.fromkeys(("policies", "rules"), ("Needs", "Hides", "Costs", "Limits", "Paper"))}
 
 
@@ -78,7 +79,8 @@ def test_the_bits_in_the_docs_are_the_policys(table: dict[str, Any]) -> None:
 
 # Configuration
 
-SECTIONS = [(f"## `[{section.encode_name}]`", section.type) for section in msgspec.structs.fields(Config)]
+SECTIONS = [(f"## `[{section.encode_name}]`", section.type) for section in msgspec.structs.fields(Config)
+            if section.name != "mark"]
 SECTIONS += [("### `[[accounts.class]]`", AccountClass), ("### `[[guard.tier]]`", Tier)]
 KEYS = [(heading, field) for heading, section in SECTIONS for field in msgspec.structs.fields(section)]
 

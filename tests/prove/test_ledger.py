@@ -31,8 +31,8 @@ def entry(number: int, *, account: int = 0, is_marked: bool = False, mark: str =
     cell = b"cell %d" % number
     payload = msgspec.json.encode(Payload(
         mark=mark, role="marked" if number % 2 else "control", cell=cell.hex(),
-        query={"features": [float(number)]}, answer={"label": 1, "scores": SCORES.tolist()}, true=0, classes=2)) if is_marked else b""
-    return Entry(1.0, f"{account:016x}", cell, SCORES.astype("<f8").tobytes(), payload)
+        query={"features": [float(number)]}, answer={"label": 1, "scores": SCORES.tolist()}, true=0, classes=2))
+    return Entry(1.0, f"{account:016x}", cell, SCORES.astype("<f8").tobytes(), payload if is_marked else b"")
 
 
 @pytest.fixture
