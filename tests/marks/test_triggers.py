@@ -1,0 +1,177 @@
+"""Triggers: the laws of the draw, and what the test says of copies and of models that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from counterclone.answers import Reply, Rows
+from counterclone.errors import BudgetExhausted
+from counterclone.evidence import Evidence, Role, Served
+from counterclone.marks.triggers import Triggers
+from counterclone.protocols import Case
+from counterclone.randomness import Prf, generator
+
+N = 600
+Labels = NDArray[np.int64]
+Suspect = Callable[[NDArray[np.float64]], Labels]
+ORDER = Prf.from_secret("order")
+
+
+def rows_of(labels: Labels, n_classes: int) -> Rows:
+    rows = np.full((len(labels), n_classes), 0.1 / (n_classes - 1))
+    rows[np.arange(len(labels)), labels] = 0.9
+    return rows
+
+
+def case_of(n_classes: int, *, mark: Triggers, key: str = "key", n_accounts: int = 3) -> Case:
+    """What a ledger would hold of N queries, in turn of several accounts; inputs are their numbers."""
+    cells = [b"%d" % number for number in range(N)]
+    truths = generator(0, "truths").integers(n_classes, size=N)
+    embedded = mark.embed(Prf.from_secret(key), cells, rows_of(truths, n_classes))
+    kept = np.flatnonzero(embedded.roles)
+    served = Served(
+        inputs=kept[:, None].astype(np.float64), cells=[cells[i] for i in kept], roles=embedded.roles[kept],
+        truths=truths[kept], labels=embedded.rows[kept].argmax(axis=1),
+        accounts=[(f"account {i % n_accounts}",) for i in kept], classes=n_classes)
+    return Case(served=served, key=Prf.from_secret(key), order=ORDER, budget=10_000, decoys=99)
+
+
+def examined(mark: Triggers, case: Case, suspect: Suspect, limit: int = 10**9) -> Evidence:
+    examination, n_asked = mark.verify(case), 0
+    try:
+        asked = next(examination)
+        while True:
+            if n_asked + len(asked) > limit:
+                asked = examination.throw(BudgetExhausted("enough"))
+            n_asked += len(asked)
+            labels = suspect(np.asarray(asked))
+            asked = examination.send(Reply(rows_of(labels, case.served.classes)))
+    except StopIteration as stop:
+        evidence: Evidence = stop.value
+    assert evidence.queries == n_asked <= case.budget
+    return evidence
+
+
+def memoriser(case: Case, accounts: frozenset[str] | None = None) -> Suspect:
+    """Who learnt every answer, or those of some accounts, and knows the truth of the others."""
+    served = case.served
+    is_known = np.array([accounts is None or bool(accounts & set(names)) for names in served.accounts])
+    labels = np.where(is_known, served.labels, served.truths)
+    by_input = dict(zip(np.asarray(served.inputs)[:, 0].tolist(), labels.tolist(), strict=True))
+    return lambda asked: np.array([by_input[number] for number in asked[:, 0].tolist()], dtype=np.int64)
+
+
+def guesser(n_classes: int, seed: int) -> Suspect:
+    rng = generator(seed, "guesser")
+    return lambda asked: rng.integers(n_classes, size=len(asked))
+
+
+MARK = Triggers(rate=0.05)
+
+
+@given(st.integers(2, 12), st.floats(0.001, 0.05), st.sets(st.integers(0, 11), max_size=4), st.integers(0, 99))
+def test_the_draw_keeps_its_laws(n_classes: int, rate: float, excluded: set[int], seed: int) -> None:
+    mark = Triggers(rate=rate, exclude_classes=tuple(sorted(excluded)))
+    cells = [b"%d/%d" % (seed, number) for number in range(200)]
+    truths = generator(seed, "truths").integers(n_classes, size=200)
+    rows, key = rows_of(truths, n_classes), Prf.from_secret("key")
+    before = rows.copy()
+    embedded = mark.embed(key, cells, rows)
+    assert (rows == before).all()
+    labels = embedded.rows.argmax(axis=1)
+    is_marked = embedded.roles == Role.MARKED
+    assert (embedded.rows[~is_marked] == rows[~is_marked]).all()
+    assert (labels[is_marked] != truths[is_marked]).all()
+    assert not set(truths[embedded.roles != Role.NONE]) & excluded
+    assert not set(labels[is_marked]) & excluded
+    assert (np.sort(embedded.rows, axis=1) == np.sort(rows, axis=1)).all()
+    for i in (0, 57, 199):  # whatever the other rows are
+        alone = mark.embed(key, cells[i:i + 1], rows[i:i + 1])
+        assert (alone.rows[0] == embedded.rows[i]).all()
+        assert alone.roles[0] == embedded.roles[i]
+
+
+def test_as_many_are_marked_as_stated_and_as_many_are_controls() -> None:
+    cells = [b"%d" % number for number in range(100_000)]
+    roles = MARK.embed(Prf.from_secret("key"), cells, np.tile([[0.9, 0.05, 0.05]], (len(cells), 1))).roles
+    for role in (Role.MARKED, Role.CONTROL):
+        assert stats.binomtest(int((roles == role).sum()), len(cells), 0.05).pvalue > 1e-4
+
+
+def test_the_label_is_any_of_the_others_alike() -> None:
+    cells = [b"%d" % number for number in range(40_000)]
+    rows = np.tile([[0.1, 0.6, 0.1, 0.1, 0.1]], (len(cells), 1))
+    embedded = MARK.embed(Prf.from_secret("key"), cells, rows)
+    counts = np.bincount(embedded.rows[embedded.roles == Role.MARKED].argmax(axis=1), minlength=5)
+    assert counts[1] == 0
+    assert stats.chisquare(counts[[0, 2, 3, 4]]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_a_copy_is_found_through_the_account_it_learnt_from(n_classes: int) -> None:
+    case = case_of(n_classes, mark=MARK, n_accounts=2)
+    whole = examined(MARK, case, memoriser(case))
+    assert whole.p_value < 1e-5
+    assert whole.p_decoy == pytest.approx(0.01)
+    partly = examined(MARK, case, memoriser(case, frozenset({"account 1"})))
+    of_one = {each.account: each for each in partly.accounts}
+    assert of_one["account 1"].p_value < 1e-2
+    assert of_one["account 0"].p_value == 1.0
+    assert of_one["account 0"].trials == 0
+
+
+def test_two_accounts_that_pooled_their_answers_are_found_together() -> None:
+    case = replace(case_of(10, mark=MARK, n_accounts=4), campaigns=(("account 0", "account 2"),))
+    evidence = examined(MARK, case, memoriser(case, frozenset({"account 0", "account 2"})))
+    found = {each.account: each.p_value for each in evidence.accounts}
+    assert found["account 0+account 2"] < min(found["account 0"], found["account 2"]) < 1e-3
+    assert found["account 1"] == found["account 3"] == 1.0
+
+
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_p_values_of_independent_suspects_are_no_smaller_than_uniform_ones(n_classes: int) -> None:
+    evidence = [examined(MARK, replace(case_of(n_classes, mark=MARK, key=f"key {seed}"), decoys=0),
+                         guesser(n_classes, seed)) for seed in range(300)]
+    p_values = np.array([each.p_value for each in evidence])
+    distance = stats.kstest(p_values, "uniform", alternative="greater").statistic  # more small ones than uniform
+    assert distance < np.sqrt(np.log(1e4) / (2 * len(p_values)))  # Massart's bound: once in 10,000
+    assert np.mean([each.e_value for each in evidence]) < 3.0
+
+
+def test_a_suspect_without_a_difference_tells_nothing() -> None:
+    case = case_of(10, mark=MARK)
+    evidence = examined(MARK, case, memoriser(case, frozenset()))
+    assert (evidence.p_value, evidence.e_value, evidence.trials, evidence.p_decoy) == (1.0, 1.0, 0, None)
+
+
+def test_stopping_early_takes_few_queries_and_says_one_over_e() -> None:
+    case = replace(case_of(10, mark=MARK), stops_early=True)
+    evidence = examined(MARK, case, memoriser(case))
+    assert evidence.stopped_early
+    assert evidence.queries <= 12
+    assert evidence.p_value == pytest.approx(1.0 / evidence.e_value)
+    assert evidence.p_value <= 1e-6
+    assert not examined(MARK, case, guesser(10, 1)).stopped_early
+
+
+@pytest.mark.parametrize("limit", [0, 1, 7])
+def test_it_ends_with_what_it_has_when_the_budget_is_spent(limit: int) -> None:
+    case = replace(case_of(10, mark=MARK), stops_early=True)
+    assert examined(MARK, case, memoriser(case), limit).queries == limit
+    assert examined(MARK, replace(case, budget=limit), memoriser(case)).queries == limit
+
+
+def test_the_order_is_the_keys() -> None:
+    case = case_of(10, mark=MARK)
+    first, again = next(MARK.verify(case)), next(MARK.verify(case))
+    other = next(MARK.verify(replace(case, order=Prf.from_secret("another"))))
+    assert np.array_equal(np.asarray(first), np.asarray(again))
+    assert not np.array_equal(np.asarray(first), np.asarray(other))
