@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from counterclone.errors import LedgerError
-from counterclone.randomness import KEY_BYTES, Prf
+from counterclone.randomness import KEY_BYTES, Prf, new_secret
 
 ROOT_FILE = "root.key"
 SIGNING_FILE = "signing.key"
@@ -52,7 +52,7 @@ class Custody:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in (SIGNING_FILE, ROOT_FILE):  # who finds the root finds both
-                _write_new(folder / name, os.urandom(KEY_BYTES).hex())
+                _write_new(folder / name, new_secret())
         except FileExistsError as error:
             raise LedgerError(f"{error.filename}: there is a mark key already, and losing it loses what it "
                               "proves; use it, or name another folder in [prove] keys") from None
