@@ -123,4 +123,5 @@ def _moved(images: Features, rng: Generator) -> Features:
     window = np.arange(8)
     moved = framed[np.arange(len(images))[:, None, None], (down[:, None] + window)[:, :, None],
                    (right[:, None] + window)[:, None, :]]
-    return np.clip(moved.reshape(len(images), 64) + 0.15 * rng.standard_normal((len(images), 64)), 0.0, 1.0)
+    noisy: Features = moved.reshape(len(images), 64) + 0.15 * rng.standard_normal((len(images), 64))
+    return np.clip(noisy, 0.0, 1.0)

@@ -61,7 +61,8 @@ async def model(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> No
 
 
 def truth(asked: Features) -> Labels:
-    return (asked @ WEIGHTS).argmax(axis=1).astype(np.int64)
+    labels: Labels = (asked @ WEIGHTS).argmax(axis=1).astype(np.int64)
+    return labels
 
 
 def served(guard: Guard, key: str, asked: Features) -> Labels:

@@ -265,7 +265,12 @@ def test_who_asks_what_nobody_honest_asks_gets_labels(benign: Path, tmp_path: Pa
             for _ in range(3):
                 api.ask(key, noise[:1])
                 threading.Event().wait(0.05)
-        assert is_labels(api.ask("copier", noise[:20]))
+        for _ in range(100):  # a tier is looked at when its moment comes, later on a machine that is busy
+            if is_labels(api.ask("copier", noise[:20])):
+                break
+            threading.Event().wait(0.05)
+        else:
+            pytest.fail("the copier's tier never came")
         assert not is_labels(api.ask(least, noise[:20]))
     finally:
         api.guard.close()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -367,6 +367,9 @@ class Toy(Spec, frozen=True):
         scores = msgspec.Raw(msgspec.json.encode(rows.tolist()))
         return Body(msgspec.json.encode({**answer.document, "scores": scores}))
 
+    def relabelled(self, body: Body, truths: Sequence[int], labels: Sequence[int]) -> Body | None:
+        return Body(b'{"scores": [[1.0, 0.0]]}') if self.fault == "labels" else body
+
     def error(self, status: int, code: str, message: str) -> bytes:
         if self.fault == "error":
             return f'{{"error": "{message}"}}'.encode()
@@ -397,6 +400,7 @@ def test_a_good_dialect_passes() -> None:
     ("answer bytes", "what isn't edited stays byte for byte"),
     ("answer crash", "an answer that isn't one raises AnswerError"),
     ("answer swallowed", "an answer that isn't one raises AnswerError"),
+    ("labels", "labels that follow leave the rows as they are"),
     ("error", "an error is JSON that holds the message"),
     ("mute error", "an error is JSON that holds the message"),
 ])

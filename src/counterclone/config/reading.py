@@ -200,7 +200,8 @@ def _overridden(table: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[d
 
 def _tables() -> dict[str, type[Section]]:
     """The file's tables that there is one of each."""
-    return {name: field.type for name, field in _fields(Config).items() if _section_in(field.type) is field.type}
+    found = {name: _section_in(field.type) for name, field in _fields(Config).items()}
+    return {name: section for name, section in found.items() if section is not None}
 
 
 def _toml_value(text: str, hint: Any) -> Any:

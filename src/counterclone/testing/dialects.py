@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from counterclone.answers import Answer, Rows, top_labels
+from counterclone.answers import Answer, Rows, label_list, top_labels
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.protocols import Body, Dialect
 from counterclone.queries import Features, Query
@@ -48,7 +48,20 @@ def check_dialect(dialect: Dialect, *, request: Body, answer: Body, n_rows: int)
     for scores in ("", *dialect.read_answer(answer, n_rows, "").outputs):
         use = partial(_use_answer, dialect, n_rows, scores)
         _check_damaged(dialect, "an answer", answer, use, AnswerError)
+    _check_labels(dialect, answer, n_rows)
     _check_errors(dialect)
+
+
+def _check_labels(dialect: Dialect, answer: Body, n_rows: int) -> None:
+    rows = dialect.read_answer(answer, n_rows, "").rows
+    if rows is None:
+        return
+    truths = label_list(rows)
+    followed = dialect.relabelled(answer, truths, [(label + 1) % rows.shape[1] for label in truths])
+    if followed is not None:
+        after = dialect.read_answer(Body(followed.content, {**answer.headers, **followed.headers}), n_rows, "").rows
+        demand(after is not None and np.array_equal(after, rows), dialect,
+               "labels that follow leave the rows as they are", f"{rows.tolist()} became {after}")
 
 
 def _check_model(dialect: Dialect) -> None:
