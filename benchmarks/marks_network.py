@@ -42,7 +42,8 @@ class Network:
 
     def answer(self, inputs: Features) -> Rows:
         """Probabilities: (n, classes)."""
-        parts = [self._layers(part.astype(np.float32))[-1] for part in np.array_split(inputs, len(inputs) // 8192 + 1)]
+        parts = [self._layers(part.astype(np.float32))[-1]
+                 for part in np.array_split(inputs, len(inputs) // 8192 + 1)]
         rows: Rows = softmax(np.concatenate(parts).astype(np.float64), axis=1)
         return rows
 
