@@ -1,8 +1,8 @@
 """Copies of a marked classifier, honest and less so, and what the test says of each: every row, failures included.
 
-An account asks a model behind `triggers`, and its owner trains a student in one of the ways below. "From labels" is
-the test on the suspect's answers; "from scores" is the same test on its favourite among the labels but the true one,
-where it shows probabilities.
+An account asks a model behind `triggers`, and its owner trains a student in one of the ways below. "From labels"
+is the test on the suspect's answers; "from scores" is the same test on its favourite among the labels but the true
+one, where it shows probabilities.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Theft:
     def __init__(self, bed_name: str, rate: float, seed: int) -> None:
         self.bed = marks_beds.load(bed_name, seed)
         self.seed, self.rate = seed, rate
-        self.marking = Marking(self.bed, Triggers(rate=rate), Prf.from_secret(f"benchmark {bed_name} {rate} {seed}"))
+        epoch = Prf.from_secret(f"benchmark {bed_name} {rate} {seed}")
+        self.marking = Marking(self.bed, Triggers(rate=rate), epoch)
         self.inputs = self.bed.draw("thief", QUERIES[rate]).inputs
         self.asked = self.marking.ask("thief", self.inputs)
 
@@ -71,11 +72,14 @@ class Theft:
     @cached_property
     def network(self) -> Network:
         """The plain student: a network of 256-256 units that learns what was served by heart."""
-        return self.trained(self.inputs, self.asked.labels)
+        return self.taught(self.inputs, self.asked.labels)
 
-    def trained(self, inputs: Features, answers: Labels | Rows, *, epochs: int = EPOCHS) -> Network:
-        """A network, from labels (n,) or rows (n, classes)."""
-        rows = one_hot(answers, self.bed.classes) if answers.ndim == 1 else answers
+    def taught(self, inputs: Features, labels: Labels, *, epochs: int = EPOCHS) -> Network:
+        """A network, from labels (n,)."""
+        return self.trained(inputs, one_hot(labels, self.bed.classes), epochs=epochs)
+
+    def trained(self, inputs: Features, rows: Rows, *, epochs: int = EPOCHS) -> Network:
+        """A network, from probabilities (n, classes)."""
         return self.untrained(WIDTH).learn(inputs, rows, epochs)
 
     def untrained(self, hidden: tuple[int, ...]) -> Network:
@@ -137,14 +141,15 @@ def diluted(n_asked: int, n_own: int, epochs: int, theft: Theft) -> Student:
     asked = theft.marking.ask("thief", theft.inputs[:n_asked])
     own = theft.bed.draw("more", n_own)
     inputs, labels = np.concatenate([asked.inputs, own.inputs]), np.concatenate([asked.labels, own.labels])
-    return Student(theft.trained(inputs, labels, epochs=epochs).answer, (asked,))
+    return Student(theft.taught(inputs, labels, epochs=epochs).answer, (asked,))
 
 
 def distilled(shown: str, theft: Theft) -> Student:
     """A second student, of the first one's answers to other inputs."""
     fresh = theft.bed.draw("fresh", len(theft.inputs)).inputs
     rows = theft.network.answer(fresh)
-    return Student(theft.trained(fresh, rows if shown == "scores" else top_labels(rows)).answer, (theft.asked,))
+    shown_rows = rows if shown == "scores" else one_hot(top_labels(rows), theft.bed.classes)
+    return Student(theft.trained(fresh, shown_rows).answer, (theft.asked,))
 
 
 def smoothed(share: float, theft: Theft) -> Student:
@@ -156,7 +161,7 @@ def smoothed(share: float, theft: Theft) -> Student:
 def kept(keep: Callable[[Theft], NDArray[np.bool_]], theft: Theft) -> Student:
     """A network of the answers that a filter believes."""
     rows = keep(theft)
-    return Student(theft.trained(theft.inputs[rows], theft.asked.labels[rows]).answer, (theft.asked,))
+    return Student(theft.taught(theft.inputs[rows], theft.asked.labels[rows]).answer, (theft.asked,))
 
 
 def like_neighbours(theft: Theft) -> NDArray[np.bool_]:
@@ -186,7 +191,7 @@ def confident(theft: Theft) -> NDArray[np.bool_]:
 def like_public(theft: Theft) -> NDArray[np.bool_]:
     """Answers that an honest public model doesn't contradict with confidence."""
     public = theft.bed.draw("public", marks_beds.N_PUBLIC)
-    rows = theft.trained(public.inputs, public.labels).answer(theft.inputs)
+    rows = theft.taught(public.inputs, public.labels).answer(theft.inputs)
     kept_rows: NDArray[np.bool_] = (top_labels(rows) == theft.asked.labels) | (rows.max(axis=1) < SURE)
     return kept_rows
 
@@ -203,27 +208,28 @@ def compared(theft: Theft) -> Student:
     second = theft.marking.ask("second", theft.inputs)
     same = (theft.asked.rows == second.rows).all(axis=1)
     if not same.all():
-        return Student(theft.trained(theft.inputs[same], theft.asked.labels[same]).answer, (theft.asked, second))
+        return Student(theft.taught(theft.inputs[same], theft.asked.labels[same]).answer, (theft.asked, second))
     return Student(theft.network.answer, (theft.asked, second))
 
 
 def jittered(theft: Theft) -> Student:
     """Each query and four neighbours beyond its cell, five times as many queries, and a vote."""
     rng = generator(theft.seed, "jitter")
-    asked = [theft.asked, *(theft.marking.ask("thief", theft.inputs + JITTER * rng.standard_normal(theft.inputs.shape))
+    shape = theft.inputs.shape
+    asked = [theft.asked, *(theft.marking.ask("thief", theft.inputs + JITTER * rng.standard_normal(shape))
                             for _ in range(4))]
     votes = np.stack([sum((each.labels == label).astype(np.float64) for each in asked)
                       for label in range(theft.bed.classes)], axis=1)
-    return Student(theft.trained(theft.inputs, top_labels(votes)).answer, tuple(asked))
+    return Student(theft.taught(theft.inputs, top_labels(votes)).answer, tuple(asked))
 
 
 def behind(policies: tuple[Policy, ...], shown: str, theft: Theft) -> Student:
     """A student of what policies release of marked rows."""
     marking = theft.marking
     asked = Marking(marking.bed, marking.mark, marking.epoch, policies).ask("thief", theft.inputs)
-    if shown == "labels" and (asked.labels == theft.asked.labels).all():
+    if shown == "labels" and (asked.labels == theft.asked.labels).all():  # no policy changes a label
         return Student(theft.network.answer, (asked,))
-    answers = asked.rows if shown == "scores" else asked.labels
+    answers = asked.rows if shown == "scores" else one_hot(asked.labels, marking.bed.classes)
     return Student(theft.trained(theft.inputs, answers).answer, (asked,))
 
 

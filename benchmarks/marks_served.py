@@ -1,4 +1,4 @@
-"""What accounts are served behind a mark, and what a suspect answers to it: the guard's and the verifier's part."""
+"""What accounts are served behind a mark, and what a suspect answers to it."""
 
 from __future__ import annotations
 
