@@ -78,7 +78,8 @@ def spread(bed: str, what: str, p_values: Sequence[float]) -> dict[str, object]:
     smallest = float(p[0])
     return {"bed": bed, "what": what, "n": len(p), "smallest": shortened(smallest),
             "smallest_times_n": shortened(smallest * len(p)),
-            "below_5_percent": round(float((p <= 0.05).mean()), 4), "below_1_percent": round(float((p <= 0.01).mean()), 4), "excess": round(float(test.statistic), 4),
+            "below_5_percent": round(float((p <= 0.05).mean()), 4),
+            "below_1_percent": round(float((p <= 0.01).mean()), 4), "excess": round(float(test.statistic), 4),
             "dkw_99_9": round(bound, 4), "ks_p_value": round(float(test.pvalue), 4),
             "below_alpha": int((p <= ALPHA).sum()),
             "holds": bool(test.statistic <= bound and smallest * len(p) > ALPHA)}
