@@ -190,7 +190,7 @@ def is_drawn(claim: Claim) -> bool:
 def is_complete(claim: Claim) -> bool:
     """Whether as many triggers are shown as the log's number of answers makes likely."""
     n_marked = int((claim.held.roles == Role.MARKED).sum())
-    return bool(stats.binomtest(n_marked, claim.n_answers, RATE).pvalue > COUNT_LEVEL)
+    return bool(stats.binomtest(n_marked, claim.n_answers, claim.marking.mark.rate).pvalue > COUNT_LEVEL)
 
 
 def is_peculiar(claim: Claim, accuser: Accuser) -> bool:
