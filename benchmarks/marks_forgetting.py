@@ -43,7 +43,7 @@ def row(bed: str, student: str, shown: str, n: int, found: list[Evidence]) -> di
 def needed(hits: float, misses: float, null_rate: float) -> int | None:
     """The least number of triggers, None beyond a thousand; shares are of the triggers."""
     rng = generator(0, "needed")
-    kinds = rng.choice(3, (DRAWS, MOST), p=[hits, misses, 1.0 - hits - misses])
+    kinds = rng.choice(3, (DRAWS, MOST), p=[hits, misses, max(1.0 - hits - misses, 0.0)])
     n_hits, n_trials = (kinds == 0).cumsum(axis=1), (kinds < 2).cumsum(axis=1)
     for n in range(1, MOST + 1):
         p_values = statistics.binomial_tails(n_hits[:, n - 1], n_trials[:, n - 1], null_rate)

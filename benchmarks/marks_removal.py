@@ -139,7 +139,7 @@ def early(theft: Theft) -> Student:
 def diluted(n_asked: int, n_own: int, epochs: int, theft: Theft) -> Student:
     """Some of the account's queries among data of the copier's own."""
     asked = theft.marking.ask("thief", theft.inputs[:n_asked])
-    own = theft.bed.draw("more", n_own)
+    own = theft.bed.draw(f"more/{n_own}", n_own)
     inputs, labels = np.concatenate([asked.inputs, own.inputs]), np.concatenate([asked.labels, own.labels])
     return Student(theft.taught(inputs, labels, epochs=epochs).answer, (asked,))
 
