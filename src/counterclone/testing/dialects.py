@@ -59,7 +59,8 @@ def _check_labels(dialect: Dialect, answer: Body, n_rows: int) -> None:
     truths = label_list(rows)
     followed = dialect.relabelled(answer, truths, [(label + 1) % rows.shape[1] for label in truths])
     if followed is not None:
-        after = dialect.read_answer(Body(followed.content, {**answer.headers, **followed.headers}), n_rows, "").rows
+        written = Body(followed.content, {**answer.headers, **followed.headers})
+        after = dialect.read_answer(written, n_rows, "").rows
         demand(after is not None and np.array_equal(after, rows), dialect,
                "labels that follow leave the rows as they are", f"{rows.tolist()} became {after}")
 
