@@ -23,7 +23,7 @@ from benchmarks.marks_removal import QUERIES, Theft, boosting, forest, logistic,
 from benchmarks.marks_served import ALPHA, Asked, Marking, Predict, labels_only, second_choice, served
 from counterclone import statistics
 from counterclone.answers import top_labels
-from counterclone.evidence import Role, Served
+from counterclone.evidence import Evidence, Role, Served
 from counterclone.marks.triggers import Triggers
 from counterclone.queries import Features, Query
 from counterclone.randomness import Generator, Prf, generator
@@ -193,6 +193,23 @@ def is_complete(claim: Claim) -> bool:
     return bool(stats.binomtest(n_marked, claim.n_answers, claim.marking.mark.rate).pvalue > COUNT_LEVEL)
 
 
+def with_hidden(evidence: Evidence, n_shown: int, n_answers: int, rate: float) -> float:
+    """The p-value where triggers that may have been hidden count as misses.
+
+    More than `most` of so many answers were marked with a chance of half the level, which the other half pays for.
+    """
+    most = int(stats.binom.isf(ALPHA / 2, n_answers, rate))
+    trials = evidence.trials + max(most - n_shown, 0)
+    return min(1.0, 2.0 * statistics.binomial_tail(evidence.hits, trials, evidence.null_rate))
+
+
+def is_open(claim: Claim, accuser: Accuser) -> bool:
+    """Whether the p-value stays small where hidden triggers count as misses."""
+    evidence = claim.marking.examine(claim.held, accuser.suspect, decoys=0)
+    n_shown = int((claim.held.roles == Role.MARKED).sum())
+    return with_hidden(evidence, n_shown, claim.n_answers, claim.marking.mark.rate) <= ALPHA
+
+
 def is_peculiar(claim: Claim, accuser: Accuser) -> bool:
     """Whether models that are independent beyond doubt fail the test that the suspect passed."""
     p_values = [claim.marking.examine(claim.held, labels_only(model), decoys=0).p_value for model in accuser.judge]
@@ -274,7 +291,8 @@ def row(accuser: Accuser, choice: str, claims: Sequence[Claim], checks: dict[str
 
 def accusers(name: str) -> list[dict[str, object]]:
     accuser = Accuser(name)
-    fixed: dict[str, Callable[[Claim], bool]] = {"draw": is_drawn, "count": is_complete}
+    fixed: dict[str, Callable[[Claim], bool]] = {
+        "draw": is_drawn, "count": is_complete, "hidden": lambda claim: is_open(claim, accuser)}
     by_queries = [chosen_queries(accuser, number) for number in range(N_TRIES)]
     lines = [row(accuser, text, claims, fixed, needs) for text, claims, needs in (
         ("labels that transfer, chosen afterwards", [chosen_labels(accuser, n) for n in range(N_TRIES)],
@@ -282,8 +300,8 @@ def accusers(name: str) -> list[dict[str, object]]:
         ("queries that transfer, key unknown to whoever asks", by_queries, "commitment"),
         ("triggers that don't match hidden afterwards", [chosen_rows(False, accuser, n) for n in range(N_TRIES)],
          "number of answers in the log"),
-        ("the same, as many as the log's number of answers allows",
-         [chosen_rows(True, accuser, n) for n in range(N_TRIES)], "number of answers in the log"))]
+        ("the same, as many as a test of their number lets through",
+         [chosen_rows(True, accuser, n) for n in range(N_TRIES)], "hidden triggers counted as misses"))]
     lines.append(best_key(accuser, by_queries, N_EPOCHS))
     lines += [grinding(accuser, by_queries, 2**exponent) for exponent in (10, 20)]
     inside = [insider(accuser, number) for number in range(N_INSIDER)]
@@ -321,13 +339,26 @@ def grinding(accuser: Accuser, claims: Sequence[Claim], n_keys: int) -> dict[str
             "upper_bound": None, "needs": "commitment timed before the suspect"}
 
 
-def run(beds: tuple[str, ...] = marks_beds.NAMES) -> tuple[results.Result, results.Result]:
-    nulls, claims = [], []
+def price(theft: Theft) -> dict[str, object]:
+    """What it costs a true claim to count triggers that may have been hidden as misses."""
+    evidence = theft.marking.examine(served([theft.asked]), labels_only(theft.network.answer), decoys=0)
+    n_shown, n_answers = theft.asked.n_triggers, len(theft.inputs)
+    return {"bed": theft.bed.name, "rate": theft.rate, "answers": n_answers, "triggers": n_shown,
+            "may_be_hidden": max(int(stats.binom.isf(ALPHA / 2, n_answers, theft.rate)) - n_shown, 0),
+            "p_value": shortened(evidence.p_value),
+            "p_with_hidden": shortened(with_hidden(evidence, n_shown, n_answers, theft.rate))}
+
+
+def run(beds: tuple[str, ...] = marks_beds.NAMES) -> tuple[results.Result, ...]:
+    nulls, claims, prices = [], [], []
     for bed in beds:
+        prices.append(price(Theft(bed, min(QUERIES), SEED)))
         theft = Theft(bed, RATE, SEED)
+        prices.append(price(theft))
         nulls += independent(theft) + wrong_keys(theft)
         claims += accusers(bed)
-    return results.Result("marks_null", nulls), results.Result("marks_false_claims", claims)
+    return (results.Result("marks_null", nulls), results.Result("marks_false_claims", claims),
+            results.Result("marks_hidden", prices))
 
 
 if __name__ == "__main__":

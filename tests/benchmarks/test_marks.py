@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from benchmarks.marks_beds import Bed, Part, one_hot
-from benchmarks.marks_false_claims import Claim, bound, is_complete, is_drawn
+from benchmarks.marks_false_claims import Claim, bound, is_complete, is_drawn, with_hidden
 from benchmarks.marks_forgetting import needed
 from benchmarks.marks_network import Network
 from benchmarks.marks_served import Marking, labels_only, second_choice, served
@@ -69,6 +69,20 @@ def test_labels_that_the_key_didnt_draw_and_hidden_triggers_are_refused() -> Non
     assert not is_drawn(claim._replace(marking=marking("another")))
     shown = int((held.roles == Role.MARKED).sum())
     assert not is_complete(claim._replace(n_answers=40 * shown))
+
+
+def test_triggers_that_may_have_been_hidden_count_as_misses() -> None:
+    toy = marking()
+    asked = toy.ask("thief", inputs(2000))
+    labels = dict(zip(map(bytes, asked.inputs), asked.marked, strict=True))
+
+    def copy(queries: Features) -> Rows:
+        return one_hot(np.array([labels[bytes(row)] for row in queries]), CLASSES)
+
+    evidence = toy.examine(served([asked]), copy)
+    strict = with_hidden(evidence, asked.n_triggers, len(asked.inputs), 0.05)
+    assert evidence.p_value < strict < 1e-6  # a true copy stays proven
+    assert with_hidden(evidence, asked.n_triggers, 40 * len(asked.inputs), 0.05) > 0.5  # most weren't shown
 
 
 def test_more_misses_take_more_triggers_and_pure_hits_take_as_many_as_the_level_says() -> None:
