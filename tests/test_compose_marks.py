@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +203,83 @@ def test_nothing_that_is_served_tells_the_key(tmp_path: Path, monkeypatch: pytes
         assert secret.encode() not in public
         assert secret not in repr(keys)
     assert all(os.stat(tmp_path / "counterclone.marks" / name).st_mode & 0o077 == 0 for name in files)
+
+
+# The verb
+
+SUSPECTS = """\
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+
+data = np.load("answers.npz")
+copy = RandomForestClassifier(30, random_state=0).fit(data["asked"], data["served"])
+own = RandomForestClassifier(30, random_state=0).fit(data["asked"], data["truth"])
+"""
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a ledger of a copier's and an honest account's answers, and two suspects."""
+    folder = tmp_path_factory.mktemp("scene")
+    with pytest.MonkeyPatch.context() as patch:
+        guard = begin(folder, patch)
+        asked = [generator(1, "asked", name).normal(size=(N, N_FEATURES)) for name in ("copier", "honest")]
+        answers, _ = [served(guard, key, inputs) for key, inputs in zip(("copier", "honest"), asked, strict=True)]
+        guard.close()
+    np.savez(folder / "answers.npz", asked=asked[0], served=answers, truth=truth(asked[0]))
+    (folder / "suspects.py").write_text(SUSPECTS, encoding="utf-8")
+    return folder
+
+
+def proved(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, result and messages of `counterclone prove` in a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "counterclone", "prove", *arguments, "--json"], cwd=folder,
+                          capture_output=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return done.returncode, orjson.loads(done.stdout) if done.stdout else {}, done.stderr.decode()
+
+
+def test_the_verb_proves_a_copy_and_names_the_account(scene: Path) -> None:
+    code, verdict, _ = proved(scene, "suspects:copy")
+    assert (code, verdict["verdict"]) == (1, "proven")
+    assert verdict["p_value"] < 1e-6
+    assert verdict["p_decoy"] == pytest.approx(0.001)
+    account, = verdict["accounts"]
+    assert account["p_adjusted"] == verdict["p_value"]
+    assert f"trained on answers served to account {account['account']}" in verdict["finding"]
+    assert {"verdict", "p_value", "p_decoy", "e_value", "queries", "power", "accounts", "marks",
+            "dossier"} <= verdict.keys()
+    assert verdict["marks"][0]["kind"] == "triggers"
+
+    code, alone, _ = proved(scene, "suspects:copy", "--account", account["account"])
+    assert code == 1
+    assert alone["queries"] < verdict["queries"]
+    code, early, _ = proved(scene, "suspects:copy", "--account", account["account"], "--stop-early")
+    assert code == 1
+    assert early["queries"] < alone["queries"]
+    assert early["p_value"] == pytest.approx(1.0 / early["e_value"])
+
+
+def test_an_independent_model_is_not_proven_and_not_acquitted(scene: Path) -> None:
+    code, verdict, _ = proved(scene, "suspects:own")
+    assert (code, verdict["verdict"], verdict["accounts"]) == (0, "not-proven", [])
+    assert "no acquittal" in verdict["finding"]
+    assert verdict["power"] > 0.9
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("http://127.0.0.1:9/v1/models/m:predict",), "--basis: say on what ground"),
+    (("suspects:nobody",), "there is no 'nobody'"),
+    (("suspects:copy", "--commitment", "7"), "nothing marked was served under commitment 7"),
+    (("suspects:copy", "--account", "0" * 16), "nothing marked was served to 0000000000000000"),
+    (("suspects:copy", "--campaign", "one"), "isn't two accounts or more"),
+])
+def test_what_cannot_be_proven_is_said(arguments: tuple[str, ...], message: str, scene: Path) -> None:
+    code, verdict, said = proved(scene, *arguments)
+    assert (code, verdict) == (2, {})
+    assert message in said
+
+
+def test_a_suspect_that_nobody_serves_is_unreachable(scene: Path) -> None:
+    code, _, said = proved(scene, "http://127.0.0.1:9/v1/models/m:predict", "--basis", "our own server")
+    assert code == 3
+    assert "http://127.0.0.1:9" in said

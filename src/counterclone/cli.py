@@ -145,6 +145,49 @@ def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity
         sys.exit(EXIT_FINDING)
 
 
+class Accounts(click.ParamType[tuple[str, ...]]):
+    """Account ids, separated by commas."""
+
+    name = "accounts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The ids of an option's text."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(dict.fromkeys(name.strip() for name in str(value).split(",") if name.strip()))
+        if len(names) < 2:
+            self.fail(f"{value!r} isn't two accounts or more, separated by commas", param, ctx)
+        return names
+
+
+@cli.command()
+@click.argument("suspect")
+@click.option("--journal", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="The journal that the ledger is beside [[journal] path].")
+@click.option("--commitment", type=click.IntRange(min=1), metavar="N",
+              help="Test under this one [the last that marks were served under].")
+@click.option("--account", "accounts", multiple=True, metavar="ID",
+              help="Test only what this account was served, suspected beforehand (repeatable).")
+@click.option("--campaign", "campaigns", multiple=True, type=Accounts(), metavar="ID,ID",
+              help="Test these accounts together as well, suspected beforehand (repeatable).")
+@click.option("--basis", default="", metavar="TEXT", help="On what ground a URL is asked; a URL needs it.")
+@click.option("--stop-early", "stops_early", is_flag=True,
+              help="Stop as soon as the e-value is 1/alpha, and report p = 1/e.")
+@common
+def prove(*, config_file: str | None, as_json: bool, seed: int, **options: Any) -> None:
+    """Test whether SUSPECT, pkg.mod:function or a URL, was trained on marked answers; exit 1 where it's proven."""
+    from counterclone.compose import prove as composed
+    from counterclone.report import prove as report
+
+    found = composed.prove(composed.Options(**options), config_file, lambda text: click.echo(text, err=True))
+    if as_json:
+        _print_json(found)
+    else:
+        report.show(found, sys.stdout)
+    if found.verdict == "proven":
+        sys.exit(EXIT_FINDING)
+
+
 @cli.command()
 @click.argument("url")
 @click.option("--write", is_flag=True, help="Replace an existing file; it is kept as FILE.bak.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from counterclone.audit import SURFACES, Audit, Deployment, Surface, run
 from counterclone.audit import files as input_files
 from counterclone.audit.data import Data
 from counterclone.audit.preparation import PoolKind
-from counterclone.compose import audited
+from counterclone.compose import audited, callables
 from counterclone.compose.settings import price
 from counterclone.compose.terms import terms
 from counterclone.config import DEFAULT_FILE, FILE_VARIABLE, Config
@@ -89,7 +87,7 @@ def _settings(path: Path) -> Config | None:
 
 def _target(options: Options, settings: Config, path: Path) -> Predict | Endpoint:
     if options.target is not None and "://" not in options.target:
-        return _callable(options.target, "--target", "predict_proba")
+        return callables.named(options.target, "--target", "predict_proba")
     target = settings.target
     if not options.target and not target.url:
         raise ConfigError(f"there is no target; name a callable with --target pkg.mod:function, or an API with "
@@ -114,37 +112,7 @@ def _ids(options: Options, target: Predict | Endpoint) -> Predict | None:
     if isinstance(target, Endpoint):
         raise ConfigError(f"--ids {options.ids}: the target is a URL, whose ids aren't read; name a callable as "
                           "the target, or leave --ids out")
-    return _callable(options.ids, "--ids", "apply")
-
-
-def _callable(name: str, option: str, method: str) -> Predict:
-    """A callable by its name; of a model the named method.
-
-    Raises:
-        ConfigError: there is none; the message names the option.
-    """
-    module_name, _, path = name.partition(":")
-    if not module_name or not path:
-        others = ", or a URL" if option == "--target" else ""
-        raise ConfigError(f"{option} {name}: expected pkg.mod:function{others}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises
-        raise ConfigError(f"{option} {name}: {module_name} can't be imported ({type(error).__name__}: {error}); "
-                          "correct it, or run in the folder that has it") from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise ConfigError(f"{option} {name}: there is no '{part}' in {module_name}; correct the name")
-        found = getattr(found, part)
-    found = getattr(found, method, found)
-    if not callable(found):
-        returned = "scores" if method == "predict_proba" else "a whole number for each"
-        raise ConfigError(f"{option} {name}: is a {type(found).__name__}; expected a function that takes a batch "
-                          f"and returns {returned}")
-    predict: Predict = found
-    return predict
+    return callables.named(options.ids, "--ids", "apply")
 
 
 def _deployment(settings: Config | None, path: Path, is_shown_as_it_is: bool) -> Deployment:

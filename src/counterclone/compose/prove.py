@@ -1,0 +1,135 @@
+"""The file's keys, commitments and ledger to a test of a suspect."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from counterclone import config as configuration
+from counterclone import plugins
+from counterclone.compose import callables
+from counterclone.compose.marks import mark_key
+from counterclone.config import Config
+from counterclone.errors import ConfigError, LedgerError
+from counterclone.evidence import Evidence
+from counterclone.protocols import Case, Mark
+from counterclone.prove import reading, verification
+from counterclone.prove.commitments import Chain, Commitment
+from counterclone.prove.custody import Custody
+from counterclone.prove.verification import Question, Verdict
+from counterclone.randomness import Prf
+from counterclone.targets.http import Endpoint, reaching
+from counterclone.targets.local import Local
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says.
+
+    Attributes:
+        suspect: `pkg.mod:function`, or a URL.
+        journal: the folder beside which the ledger is; [prove] ledger where left out.
+        commitment: its number, the last one that marks were served under where left out.
+        accounts: that alone are tested, fixed beforehand; all where left out.
+        campaigns: accounts that are tested together, fixed beforehand.
+        basis: on what ground a URL is asked.
+        stops_early: whether the test ends as soon as it can.
+    """
+
+    suspect: str
+    journal: Path | None = None
+    commitment: int | None = None
+    accounts: Sequence[str] = ()
+    campaigns: Sequence[tuple[str, ...]] = ()
+    basis: str = ""
+    stops_early: bool = False
+
+
+def prove(options: Options, config_file: str | None, say: Callable[[str], None]) -> Verdict:
+    """Test a suspect.
+
+    Raises:
+        ConfigError: there is no such suspect or commitment, or a URL is asked without a ground.
+        LedgerError: keys, commitments or ledger don't hold together.
+        TargetError: the suspect doesn't answer as it should.
+        TargetUnreachable: it doesn't answer.
+    """
+    path = configuration.find(config_file)
+    config, folder = configuration.load(path), path.parent
+    is_url = "://" in options.suspect
+    if is_url and not options.basis:
+        raise ConfigError("--basis: say on what ground this URL is asked, such as 'public API, terms of 2026-03'; "
+                          "it is kept with the evidence")
+    keys = Custody.load(folder / config.prove.keys)
+    chain = Chain(folder / config.prove.keys, keys).all()
+    ledger = folder / config.prove.ledger
+    if options.journal is not None:
+        ledger = options.journal.parent / ledger.name
+    commitment, questions = _questions(options, keys, chain, ledger)
+    n_rows = sum(len(question.case.served) for question in questions)
+    say(f"prove: {n_rows:,} marked queries and controls under commitment {commitment.number}; asking the suspect")
+    evidence = asyncio.run(_examined(options, config, questions, say))
+    return verification.verdict(
+        questions, evidence, suspect=options.suspect, commitment=commitment.number,
+        least_trials=1 if options.accounts else commitment.statement.terms.least_trials, basis=options.basis)
+
+
+def _questions(options: Options, keys: Custody, chain: Sequence[Commitment],
+               ledger: Path) -> tuple[Commitment, list[Question]]:
+    """The commitment that is tested under, and a question for each of its marks.
+
+    Raises:
+        ConfigError: there is no such commitment, or nothing was served under it.
+    """
+    if not chain:
+        raise LedgerError("there is no commitment, so nothing was marked; put [[mark]] into the file and run "
+                          "the guard")
+    parts = reading.parts(ledger, keys)
+    wanted = [each for each in reversed(chain) if options.commitment in (None, each.number)]
+    for commitment in wanted:
+        questions = [question for table in commitment.statement.terms.marks
+                     if (question := _question(options, keys, commitment, parts, dict(table))) is not None]
+        if questions:
+            return commitment, questions
+    named = "any commitment" if options.commitment is None else f"commitment {options.commitment}"
+    whom = f" to {', '.join(options.accounts)}" if options.accounts else ""
+    raise ConfigError(f"{ledger}: nothing marked was served{whom} under {named} (there are {len(chain)}); "
+                      "`counterclone watch` lists the accounts")
+
+
+def _question(options: Options, keys: Custody, commitment: Commitment, parts: Sequence[reading.Part],
+              table: dict[str, object]) -> Question | None:
+    spec = plugins.build("marks", table, f"commitment {commitment.number}")
+    kind = plugins.kind_of(spec)
+    rows = reading.marked(parts, commitment.number, kind)
+    if options.accounts:
+        wanted = set(options.accounts)
+        rows = [records for records in rows if {each.account for each in records} & wanted]
+    if not rows:
+        return None
+    terms = commitment.statement.terms
+    case = Case(served=reading.served(rows), key=mark_key(keys, commitment, kind),
+                order=Prf(keys.epoch_key(commitment.number)).subkey("order"), budget=terms.budget,
+                alpha=terms.alpha, decoys=terms.decoys, stops_early=options.stops_early,
+                campaigns=tuple(options.campaigns))
+    return Question(mark=cast(Mark, spec), case=case)
+
+
+async def _examined(options: Options, config: Config, questions: Sequence[Question],
+                    say: Callable[[str], None]) -> list[Evidence]:
+    if "://" in options.suspect:
+        endpoint = Endpoint(options.suspect, config.target.dialect, config.target.scores,
+                            os.environ.get(config.target.api_key_env, ""), config.target.connect_seconds,
+                            config.target.answer_seconds)
+        async with reaching(endpoint, say) as suspect:
+            return await verification.examine(questions, suspect)
+    local = Local(callables.named(options.suspect, "SUSPECT", "predict_proba"),
+                  seconds=config.target.answer_seconds)
+    try:
+        return await verification.examine(questions, local)
+    finally:
+        local.close()

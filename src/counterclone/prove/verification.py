@@ -1,0 +1,176 @@
+"""A suspect under test: every mark and every account at once, corrected for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from counterclone import statistics
+from counterclone.budgets import Meter
+from counterclone.driver import drive
+from counterclone.evidence import Evidence, Role, Served
+from counterclone.protocols import Case, Mark, Target
+
+DECOY_GATE = 0.05
+"""A decoy rank above this blocks the verdict: the scoring would find a copy in anything."""
+
+
+class AccountFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, or a campaign, that the marks lead to.
+
+    Attributes:
+        account: its id, or several joined by "+".
+        p_adjusted: corrected for everything that was tested.
+    """
+
+    account: str
+    p_adjusted: float
+
+
+class MarkFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One mark over all accounts.
+
+    Attributes:
+        kind: the mark's.
+        p_value: over all rows, not corrected; 1/e where it stopped early.
+        trials: answers that could have matched.
+        hits: those that did.
+    """
+
+    kind: str
+    p_value: float
+    trials: int
+    hits: int
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a suspect's answers prove.
+
+    Attributes:
+        suspect: its name.
+        commitment: the number of the commitment that was tested under.
+        verdict: `proven` where the headline reaches alpha and the decoys don't object.
+        finding: in a sentence.
+        p_value: the headline: the smallest of all tests, corrected for all of them (Holm).
+        p_decoy: the rank among decoy keys on the same answers, None where no answer told anything.
+        e_value: the mean over all tests, which is an e-value again.
+        alpha: the level.
+        queries: that the suspect answered.
+        power: the chance that a student which took up half of the marks had been proven.
+        tested: how many tests the headline is corrected for.
+        basis: on what ground the suspect was asked, "" for a callable.
+        accounts: those that are significant.
+        marks: each over all accounts.
+        dossier: where the evidence was written, None where it wasn't.
+    """
+
+    suspect: str
+    commitment: int
+    verdict: Literal["proven", "not-proven"]
+    finding: str
+    p_value: float
+    p_decoy: float | None
+    e_value: float
+    alpha: float
+    queries: int
+    power: float
+    tested: int
+    basis: str
+    accounts: tuple[AccountFinding, ...]
+    marks: tuple[MarkFinding, ...]
+    dossier: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One mark with what is tested.
+
+    Attributes:
+        mark: asks the suspect.
+        case: what was served, and how far the test goes.
+    """
+
+    mark: Mark
+    case: Case
+
+
+class _Test(NamedTuple):
+    account: str
+    p_value: float
+    e_value: float
+
+
+def names_tested(served: Served, least: int) -> frozenset[str]:
+    """The accounts that have so many marked rows of their own that they are tested; fixed by the ledger alone."""
+    own: dict[str, int] = {}
+    for accounts, role in zip(served.accounts, served.roles.tolist(), strict=True):
+        if len(accounts) == 1 and role == Role.MARKED:
+            own[accounts[0]] = own.get(accounts[0], 0) + 1
+    return frozenset(name for name, n_rows in own.items() if n_rows >= least)
+
+
+async def examine(questions: Sequence[Question], suspect: Target) -> list[Evidence]:
+    """Ask the suspect, a mark after the other.
+
+    Raises:
+        TargetError: it can't be reached, or what it answers isn't what it promised.
+    """
+    found = []
+    for question in questions:
+        evidence = await drive(question.mark.verify(question.case), suspect, Meter(question.case.budget))
+        if evidence is not None:
+            found.append(evidence)
+    return found
+
+
+def verdict(questions: Sequence[Question], evidence: Sequence[Evidence], *, suspect: str, commitment: int,
+            least_trials: int, basis: str = "") -> Verdict:
+    """Everything that was tested in one verdict.
+
+    Args:
+        questions: what was tested.
+        evidence: of each.
+        suspect: its name.
+        commitment: the number of the commitment.
+        least_trials: marked rows of its own from which on an account is tested.
+        basis: on what ground it was asked.
+    """
+    alpha = questions[0].case.alpha
+    tests: list[_Test] = []
+    for question, each in zip(questions, evidence, strict=True):
+        tests.append(_Test("", each.p_value, each.e_value))
+        if each.stopped_early:  # the p-values of accounts are exact for the whole budget only
+            continue
+        tested = names_tested(question.case.served, least_trials)
+        tested |= {"+".join(sorted(campaign)) for campaign in question.case.campaigns}
+        tests += [_Test(one.account, one.p_value, one.e_value) for one in each.accounts if one.account in tested]
+    adjusted = statistics.holm([test.p_value for test in tests])
+    accounts = tuple(AccountFinding(account=test.account, p_adjusted=float(p))
+                     for test, p in zip(tests, adjusted, strict=True) if test.account and p <= alpha)
+    decoys = [each.p_decoy for each in evidence if each.p_decoy is not None]
+    p_decoy, headline = min(decoys, default=None), float(adjusted.min())
+    is_proven = headline <= alpha and p_decoy is not None and p_decoy <= DECOY_GATE
+    power = max(each.power for each in evidence)
+    return Verdict(
+        suspect=suspect, commitment=commitment, verdict="proven" if is_proven else "not-proven",
+        finding=_finding(accounts, power, is_proven=is_proven), p_value=headline, p_decoy=p_decoy,
+        e_value=float(np.mean([test.e_value for test in tests])), alpha=alpha,
+        queries=sum(each.queries for each in evidence), power=power, tested=len(tests), basis=basis,
+        accounts=tuple(sorted(accounts, key=lambda each: each.p_adjusted)) if is_proven else (),
+        marks=tuple(MarkFinding(kind=each.kind, p_value=each.p_value, trials=each.trials, hits=each.hits)
+                    for each in evidence))
+
+
+def _finding(accounts: Sequence[AccountFinding], power: float, *, is_proven: bool) -> str:
+    if not is_proven:
+        return ("Not proven, which is no acquittal: a student that took up half of the marks would have been "
+                f"proven with a chance of {power:.1%}; one that took up fewer may go unseen.")
+    if not accounts:
+        return "The suspect was trained on answers that were served under this commitment; to whom isn't told."
+    names = " and ".join(each.account for each in accounts)
+    return (f"The suspect was trained on answers served to account {names}. That tells where the answers went, "
+            "not who trained the suspect.")
