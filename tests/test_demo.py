@@ -35,13 +35,14 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
     result = demo.run([], seed=0, report_path=path)
     found = msgspec.to_builtins(result)
     assert [*found] == ["seed", "seconds", "acts"]
-    assert (found["seed"], [*found["acts"]]) == (0, ["audit", "guard", "magika", "watch"])
+    assert (found["seed"], [*found["acts"]]) == (0, ["audit", "guard", "magika", "watch", "prove"])
     for name in ("guard", "magika"):
         check_surfaces(found["acts"][name])
     check_audit(found["acts"]["audit"])
     check_digits(found["acts"]["guard"])
     check_filetypes(found["acts"]["magika"])
     check_watch(found["acts"]["watch"])
+    check_prove(found["acts"]["prove"])
 
     output = io.StringIO()
     demo.show(result, output)
@@ -49,7 +50,8 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
     for text in ("copier: 90% agreement costs",
                  "honest: label unchanged", "honest: accuracy", "honest: mean error of the score",
                  "leak: bits an answer", "copier: agreement after 100 queries",
-                 "copier: agreement after 30 queries", "copy held by then"):
+                 "copier: agreement after 30 queries", "copy held by then",
+                 "trained on answers served to account"):
         assert text in output.getvalue()
         assert text in page
     assert "Made by `counterclone demo --seed 0`" in page
@@ -77,6 +79,16 @@ def check_watch(act: dict[str, Any]) -> None:
     assert group["queries_before"] < group["queries"]
     assert act["control"] < group["fidelity"] <= group["fidelity_in_the_end"]
     assert act["honest_alarms"] <= 25
+
+
+def check_prove(act: dict[str, Any]) -> None:
+    copied, independent = act["copied"], act["independent"]
+    assert (copied["verdict"], independent["verdict"]) == ("proven", "not-proven")
+    assert copied["p_value"] < 1e-6 < 1e-3 < independent["p_value"]
+    assert len(copied["accounts"]) == 1
+    assert independent["accounts"] == ()
+    assert 0.98 < act["label_unchanged"] < 1.0
+    assert act["copy_fidelity"] > 0.85
 
 
 def check_surfaces(act: dict[str, Any]) -> None:

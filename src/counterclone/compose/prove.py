@@ -23,7 +23,7 @@ from counterclone.prove.custody import Custody
 from counterclone.prove.verification import Question, Verdict
 from counterclone.randomness import Prf
 from counterclone.targets.http import Endpoint, reaching
-from counterclone.targets.local import Local
+from counterclone.targets.local import Local, Predict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Options:
     """What the command line says.
 
     Attributes:
-        suspect: `pkg.mod:function`, or a URL.
+        suspect: `pkg.mod:function`, a URL, or a callable itself.
         journal: the folder beside which the ledger is; [prove] ledger where left out.
         commitment: its number, the last one that marks were served under where left out.
         accounts: that alone are tested, fixed beforehand; all where left out.
@@ -40,7 +40,7 @@ class Options:
         stops_early: whether the test ends as soon as it can.
     """
 
-    suspect: str
+    suspect: str | Predict
     journal: Path | None = None
     commitment: int | None = None
     accounts: Sequence[str] = ()
@@ -60,8 +60,7 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     """
     path = configuration.find(config_file)
     config, folder = configuration.load(path), path.parent
-    is_url = "://" in options.suspect
-    if is_url and not options.basis:
+    if _is_url(options.suspect) and not options.basis:
         raise ConfigError("--basis: say on what ground this URL is asked, such as 'public API, terms of 2026-03'; "
                           "it is kept with the evidence")
     keys = Custody.load(folder / config.prove.keys)
@@ -73,8 +72,9 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     n_rows = sum(len(question.case.served) for question in questions)
     say(f"prove: {n_rows:,} marked queries and controls under commitment {commitment.number}; asking the suspect")
     evidence = asyncio.run(_examined(options, config, questions, say))
+    name = options.suspect if isinstance(options.suspect, str) else getattr(options.suspect, "__name__", "suspect")
     return verification.verdict(
-        questions, evidence, suspect=options.suspect, commitment=commitment.number,
+        questions, evidence, suspect=name, commitment=commitment.number,
         least_trials=1 if options.accounts else commitment.statement.terms.least_trials, basis=options.basis)
 
 
@@ -119,16 +119,22 @@ def _question(options: Options, keys: Custody, commitment: Commitment, parts: Se
     return Question(mark=cast(Mark, spec), case=case)
 
 
+def _is_url(suspect: str | Predict) -> bool:
+    return isinstance(suspect, str) and "://" in suspect
+
+
 async def _examined(options: Options, config: Config, questions: Sequence[Question],
                     say: Callable[[str], None]) -> list[Evidence]:
-    if "://" in options.suspect:
-        endpoint = Endpoint(options.suspect, config.target.dialect, config.target.scores,
+    suspected = options.suspect
+    if isinstance(suspected, str) and _is_url(suspected):
+        endpoint = Endpoint(suspected, config.target.dialect, config.target.scores,
                             os.environ.get(config.target.api_key_env, ""), config.target.connect_seconds,
                             config.target.answer_seconds)
         async with reaching(endpoint, say) as suspect:
             return await verification.examine(questions, suspect)
-    local = Local(callables.named(options.suspect, "SUSPECT", "predict_proba"),
-                  seconds=config.target.answer_seconds)
+    if isinstance(suspected, str):
+        suspected = callables.named(suspected, "SUSPECT", "predict_proba")
+    local = Local(suspected, seconds=config.target.answer_seconds)
     try:
         return await verification.examine(questions, local)
     finally:

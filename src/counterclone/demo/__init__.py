@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from counterclone import plugins, report
-from counterclone.demo import audit_act, guard_act, magika_act, watch_act
+from counterclone.demo import audit_act, guard_act, magika_act, prove_act, watch_act
 from counterclone.errors import ConfigError
 
 
@@ -29,7 +29,8 @@ class Act(NamedTuple):
 
 
 ACTS = {"audit": Act(audit_act.run, audit_act.table), "guard": Act(guard_act.run, guard_act.table),
-        "magika": Act(magika_act.run, magika_act.table), "watch": Act(watch_act.run, watch_act.table)}
+        "magika": Act(magika_act.run, magika_act.table), "watch": Act(watch_act.run, watch_act.table),
+        "prove": Act(prove_act.run, prove_act.table)}
 
 
 class Result(msgspec.Struct, frozen=True):
