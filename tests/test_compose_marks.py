@@ -102,10 +102,11 @@ def examined(examination: Examination, suspect: Any) -> Evidence:
             return evidence
 
 
-def begin(folder: Path, monkeypatch: pytest.MonkeyPatch, settings: str = SETTINGS) -> Guard:
+def begin(folder: Path, monkeypatch: pytest.MonkeyPatch, settings: str = SETTINGS,
+          app: asgi.App = model) -> Guard:
     monkeypatch.setenv("COUNTERCLONE_SECRET", "a secret that is long enough for this")
     (folder / "counterclone.toml").write_text(settings, encoding="utf-8")
-    return Guard(model, folder / "counterclone.toml", registry=CollectorRegistry())
+    return Guard(app, folder / "counterclone.toml", registry=CollectorRegistry())
 
 
 def test_a_copy_is_proven_and_an_independent_model_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +135,42 @@ def test_a_copy_is_proven_and_an_independent_model_is_not(tmp_path: Path, monkey
     assert copied.p_decoy == pytest.approx(0.001)
     assert independent.p_value > 0.01
     assert all(account.p_value > 0.01 for account in independent.accounts)
+
+
+async def binary_model(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    """The same by the Open Inference Protocol: labels and scores as binary tensors behind the JSON."""
+    content, is_more = b"", True
+    while is_more:
+        message = await receive()
+        content += message.get("body", b"")
+        is_more = message.get("more_body", False)
+    asked = np.array(orjson.loads(content)["inputs"][0]["data"]).reshape(-1, N_FEATURES)
+    odds = np.exp(asked @ WEIGHTS)
+    tensors = [("label", "INT64", truth(asked)), ("scores", "FP64", odds / odds.sum(axis=1, keepdims=True))]
+    head = orjson.dumps({"model_name": "m", "outputs": [
+        {"name": name, "datatype": datatype, "shape": values.shape,
+         "parameters": {"binary_data_size": values.nbytes}} for name, datatype, values in tensors]})
+    await send({"type": "http.response.start", "status": 200, "headers": [
+        (b"content-type", b"application/octet-stream"), (b"inference-header-content-length", b"%d" % len(head))]})
+    await send({"type": "http.response.body", "body": head + b"".join(each.tobytes() for _, _, each in tensors)})
+
+
+def test_binary_labels_follow_their_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch, app=binary_model)
+    asked = generator(3, "asked").normal(size=(200, N_FEATURES))
+    tensor = {"name": "x", "datatype": "FP64", "shape": asked.shape, "data": asked.ravel().tolist()}
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://model") as client:
+            return await client.post("/v2/models/m/infer", json={"inputs": [tensor]})
+
+    answer = asyncio.run(ask()).raise_for_status()
+    guard.close()
+    tail = answer.content[int(answer.headers["inference-header-content-length"]):]
+    labels = np.frombuffer(tail[:8 * len(asked)], dtype="<i8")
+    scores = np.frombuffer(tail[8 * len(asked):], dtype="<f8").reshape(len(asked), N_CLASSES)
+    assert (labels == scores.argmax(axis=1)).all()
+    assert (labels != truth(asked)).any()
 
 
 def test_a_class_without_marks_gets_the_models_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +226,7 @@ def test_marks_that_cannot_be(settings: str, message: str, tmp_path: Path,
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "counterclone.marks").write_text("a file", encoding="utf-8")
-    with pytest.raises(ConfigError, match="mark keys can't be kept there"):
+    with pytest.raises(ConfigError, match="mark keys and commitments can't be kept there"):
         begin(tmp_path, monkeypatch)
 
 
@@ -271,7 +308,7 @@ def test_an_independent_model_is_not_proven_and_not_acquitted(scene: Path) -> No
     (("suspects:nobody",), "there is no 'nobody'"),
     (("suspects:copy", "--commitment", "7"), "nothing marked was served under commitment 7"),
     (("suspects:copy", "--account", "0" * 16), "nothing marked was served to 0000000000000000"),
-    (("suspects:copy", "--campaign", "one"), "isn't two accounts or more"),
+    (("suspects:copy", "--campaign", "one"), "--campaign one: expected two accounts or more"),
 ])
 def test_what_cannot_be_proven_is_said(arguments: tuple[str, ...], message: str, scene: Path) -> None:
     code, verdict, said = proved(scene, *arguments)
@@ -283,3 +320,11 @@ def test_a_suspect_that_nobody_serves_is_unreachable(scene: Path) -> None:
     code, _, said = proved(scene, "http://127.0.0.1:9/v1/models/m:predict", "--basis", "our own server")
     assert code == 3
     assert "http://127.0.0.1:9" in said
+
+
+def test_check_finds_two_marks(tmp_path: Path) -> None:
+    (tmp_path / "counterclone.toml").write_text('[[mark]]\nkind = "triggers"\n' * 2, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "counterclone", "check"], cwd=tmp_path, capture_output=True,
+                          check=False)
+    assert done.returncode == 2
+    assert "a row carries one mark" in done.stderr.decode()

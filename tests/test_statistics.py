@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterclone import statistics
 from counterclone.statistics import proportion, slope
 
 
@@ -60,3 +64,93 @@ def test_a_line_has_a_slope_without_error() -> None:
 def test_two_points_have_no_interval() -> None:
     with pytest.raises(ValueError, match="needs 3 points, got 2"):
         slope(np.array([1.0, 2.0]), np.array([1.0, 2.0]))
+
+
+# Tests of marks
+
+RATES = [Fraction(1, 2), Fraction(1, 7), Fraction(1, 999)]
+
+
+def chance(hits: int, trials: int, rate: Fraction) -> Fraction:
+    return math.comb(trials, hits) * rate**hits * (1 - rate) ** (trials - hits)
+
+
+@given(st.integers(0, 40).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from(RATES))
+def test_a_binomial_tail_is_exact(seen: tuple[int, int], rate: Fraction) -> None:
+    hits, trials = seen
+    exact = sum(chance(each, trials, rate) for each in range(hits, trials + 1))
+    tail = statistics.binomial_tail(hits, trials, float(rate))
+    assert tail == pytest.approx(float(exact), rel=1e-9)
+    assert statistics.binomial_tails(np.array([hits]), np.array([trials]), float(rate))[0] == tail
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.data())
+def test_a_hypergeometric_tail_is_exact(marked: int, controls: int, data: st.DataObject) -> None:
+    differing = data.draw(st.integers(0, marked + controls))
+    hits = data.draw(st.integers(0, min(marked, differing)))
+    ways = sum(math.comb(marked, each) * math.comb(controls, differing - each)
+               for each in range(hits, min(marked, differing) + 1))
+    assert statistics.hypergeometric_tail(hits, marked, controls, differing) == pytest.approx(
+        ways / math.comb(marked + controls, differing), rel=1e-9)
+
+
+@pytest.mark.parametrize("arguments", [(5, 4, 4, 8), (-1, 4, 4, 4), (0, 4, 4, 9)])
+def test_impossible_rows_are_an_error(arguments: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="can't be marked"):
+        statistics.hypergeometric_tail(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [(5, 4, 0.5), (-1, 4, 0.5), (1, 4, 1.5)])
+def test_an_impossible_tail_is_an_error(arguments: tuple[int, int, float]) -> None:
+    with pytest.raises(ValueError, match="a tail needs"):
+        statistics.binomial_tail(*arguments)
+
+
+@given(st.integers(0, 30), st.sampled_from(RATES))
+def test_an_e_value_has_mean_one_under_independence(trials: int, rate: Fraction) -> None:
+    mean = sum(float(chance(hits, trials, rate)) * statistics.e_value(hits, trials, float(rate))
+               for hits in range(trials + 1))
+    assert mean == pytest.approx(1.0, rel=1e-6)
+
+
+def test_an_e_value_grows_with_each_match_and_falls_with_each_miss() -> None:
+    for hits in range(1, 20):
+        assert statistics.e_value(hits, 20, 0.1) > statistics.e_value(hits - 1, 20, 0.1)
+        assert statistics.e_value(hits, 20, 0.1) > statistics.e_value(hits, 21, 0.1)
+    assert math.isfinite(statistics.e_value(10_000, 10_000, 1e-3))
+    assert statistics.e_values(np.array([3, 0]), np.array([3, 0]), 0.1).tolist() == [
+        statistics.e_value(3, 3, 0.1), 1.0]
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1])
+def test_an_e_value_needs_a_chance(rate: float) -> None:
+    with pytest.raises(ValueError, match="null rate"):
+        statistics.e_value(1, 2, rate)
+
+
+def test_holms_published_example() -> None:
+    # by hand: 4 x .005, 3 x .01, max(2 x .03, 1 x .04)
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_lies_between_the_raw_and_the_bonferroni_ones(p_values: list[float]) -> None:
+    adjusted = statistics.holm(p_values)
+    raw = np.array(p_values)
+    assert (adjusted >= raw).all()
+    assert (adjusted <= np.minimum(raw * len(raw), 1.0) + 1e-12).all()
+    assert (np.diff(adjusted[raw.argsort(kind="stable")]) >= 0).all()
+
+
+def test_a_rank_is_never_below_one_of_all() -> None:
+    others = np.arange(99.0)
+    assert statistics.rank_p_value(1000.0, others) == 0.01
+    assert statistics.rank_p_value(-1.0, others) == 1.0
+    assert statistics.rank_p_value(98.0, others) == 0.02
+
+
+def test_power_is_the_chance_to_reach_the_level() -> None:
+    assert statistics.power(0, 0.5, 0.1, 1e-6) == 0.0
+    assert statistics.power(5, 0.9, 0.1, 1e-6) == 0.0  # 5 of 5 have a chance of 1e-5
+    assert statistics.power(6, 0.9, 0.1, 1.1e-6) == pytest.approx(0.9**6)
+    assert statistics.power(100, 0.1, 0.1, 0.05) <= 0.05

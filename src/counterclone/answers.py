@@ -40,13 +40,11 @@ class Reply(NamedTuple):
         rows: probabilities, one-hot where only labels are shown: (queries, classes).
         logits: the model's own scores, where they are shown: (queries, classes).
         ids: an opaque number of each answer, where it is shown, such as the leaf of a tree: (queries,).
-        texts: where answers are texts, (queries,); `rows` then has no classes.
     """
 
     rows: Rows
     logits: NDArray[np.float64] | None = None
     ids: NDArray[np.int64] | None = None
-    texts: Sequence[str] | None = None
 
 
 class Context:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -29,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         time: seconds since 1970.
         account: the account's id, 16 hexadecimal digits.
         cell: the canonical query.
-        answer: the row as it was released, float64 little endian, or a text as UTF-8.
+        answer: the row as it was released, float64 little endian.
         payload: what opens a marked row or a control, as JSON; empty for any other row.
     """
 
@@ -40,6 +41,28 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     payload: bytes = b""
 
 
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """What opens a marked query or a control.
+
+    Attributes:
+        mark: the mark's kind.
+        role: `marked` or `control`, a `Role` in lower case.
+        cell: the canonical query, in hexadecimal.
+        query: `features` or `text`.
+        answer: `label` and `scores` as they were served.
+        true: the label that the model gave.
+        classes: how many labels there are.
+    """
+
+    mark: str
+    role: Literal["marked", "control"]
+    cell: str
+    query: Mapping[str, Any]
+    answer: Mapping[str, Any]
+    true: int
+    classes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Served:
     """Marked queries and their controls as the ledger holds them, each distinct query once.
@@ -48,11 +71,10 @@ class Served:
         inputs: the queries themselves, (n, features), or texts.
         cells: their canonical form, (n,).
         roles: `Role.MARKED` or `Role.CONTROL`, (n,).
-        truths: the label that the model gave, (n,); of text, -1.
-        labels: the label that was served, (n,); of text, the number of the choice that was served.
+        truths: the label that the model gave, (n,).
+        labels: the label that was served, (n,).
         accounts: whom each was served to, sorted, (n,).
-        classes: how many labels or choices there are.
-        answers: the texts that were served, (n,); empty where answers are labels.
+        classes: how many labels there are.
     """
 
     inputs: Inputs
@@ -62,7 +84,6 @@ class Served:
     labels: NDArray[np.int64]
     accounts: Sequence[tuple[str, ...]]
     classes: int
-    answers: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -91,8 +112,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: of the mark.
-        p_value: that an independent suspect does as well, over the key's draw; 1/e where it stopped early. Exact,
-            or an upper bound where `is_bound`.
+        p_value: that an independent suspect does as well, over the key's draw; exact for the whole
+            budget, 1/e where it might have stopped early.
         e_value: the likelihood ratio of a marked student (a fixed mixture) to an independent one.
         p_decoy: the rank among decoy keys on the same responses; None where there are none.
         trials: answers that could have matched.
@@ -102,9 +123,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         power: the chance that a student which took up half of the marks had been proven with as many trials.
         accounts: whom the marks lead to, each by the rows that nobody else was served.
         stopped_early: whether the budget wasn't spent.
-        is_bound: whether `p_value` is an upper bound rather than exact.
-        is_rank: whether `p_value` is a rank among null models, never below 1/(n+1).
-        figures: anything else that was measured, by name.
     """
 
     kind: str
@@ -118,6 +136,3 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     p_decoy: float | None = None
     accounts: tuple[AccountEvidence, ...] = ()
     stopped_early: bool = False
-    is_bound: bool = False
-    is_rank: bool = False
-    figures: dict[str, float] = {}

@@ -134,7 +134,7 @@ class Dialect(Protocol):
         """An answer whose labels follow the rows that a mark changed; None where a label can't.
 
         Args:
-            body: as `write_answer` made it.
+            body: as the caller would get it, with all its headers.
             truths: the label that each row's probabilities had, (rows,).
             labels: the one that they have now, (rows,).
         """
@@ -375,7 +375,7 @@ class Mark(Protocol):
     """
 
     needs: ClassVar[frozenset[str]]
-    """What the suspect must show: `label`, `scores` or `text`."""
+    """What the suspect must show: `label` or `scores`."""
 
     def verify(self, case: Case) -> Examination:
         """Ask a suspect."""

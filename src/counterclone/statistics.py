@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
 
 
 class Interval(NamedTuple):
@@ -68,6 +68,8 @@ def hypergeometric_tail(hits: int, marked: int, controls: int, differing: int) -
     if not 0 <= hits <= min(marked, differing) or differing > marked + controls:
         raise ValueError(f"{hits} of {differing} differing rows can't be marked among {marked} marked rows and "
                          f"{controls} controls")
+    if not hits:
+        return 1.0  # of no rows at all, too, which scipy calls NaN
     return float(stats.hypergeom.sf(hits - 1, marked + controls, marked, differing))
 
 
@@ -75,23 +77,16 @@ GRID = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
 """Rates of hits that the mixture averages over: what marked students of all kinds were seen to have."""
 
 
-def log_e_values(matches: NDArray[np.bool_], null_rate: float) -> NDArray[np.float64]:
-    """The logarithm of the mixture e-value after each informative trial: (n,).
+def e_value(hits: int, trials: int, null_rate: float) -> float:
+    """The mixture e-value after `trials`: the likelihood ratio of a marked student to an independent suspect.
 
-    Under independence a trial matches with `null_rate`; each trial multiplies q / null_rate on a match and
-    (1 - q) / (1 - null_rate) on a miss, averaged over the rates q of `GRID` above it. For such trials it is a
-    martingale with mean 1, so it reaches 1/alpha at any time with a chance of alpha at the most (Ville 1939).
+    Each trial multiplies q / null_rate on a match and (1 - q) / (1 - null_rate) on a miss, averaged over the rates
+    q of `GRID` above the null rate. For an independent suspect it is a martingale with mean 1, so it reaches
+    1/alpha at any time with a chance of alpha at the most (Ville 1939).
 
     Raises:
         ValueError: a null rate that isn't between 0 and 1.
     """
-    grid = _grid(null_rate)
-    hits = np.cumsum(matches, dtype=np.int64)
-    return _mixture(hits, np.arange(1, len(matches) + 1) - hits, null_rate, grid)
-
-
-def e_value(hits: int, trials: int, null_rate: float) -> float:
-    """The mixture e-value after `trials`: the likelihood ratio of a marked student to an independent suspect."""
     counts = np.array([hits], dtype=np.int64), np.array([trials - hits], dtype=np.int64)
     return float(np.exp(min(_mixture(*counts, null_rate, _grid(null_rate))[0], LARGEST_LOG)))
 
@@ -131,58 +126,9 @@ def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
     return adjusted
 
 
-def e_holm(values: Sequence[float], alpha: float) -> NDArray[np.bool_]:
-    """Which e-values are significant with a family error of `alpha`, however they depend: (n,).
-
-    Holm's procedure on 1/e: the largest has to reach n/alpha, the next (n - 1)/alpha, and so on.
-    """
-    found: NDArray[np.bool_] = holm([min(1.0, 1.0 / e) if e > 0 else 1.0 for e in values]) <= alpha
-    return found
-
-
-def e_bh(values: Sequence[float], rate: float) -> NDArray[np.bool_]:
-    """Which of several e-values are significant with a false discovery rate of `rate`, however they depend: (n,).
-
-    The e-BH procedure (Wang and Ramdas 2022). Not for running maxima of e-values, with which it fails
-    (arXiv:2501.19360).
-    """
-    e = np.asarray(values, dtype=np.float64)
-    n = len(e)
-    order = np.argsort(-e, kind="stable")
-    reaches = np.flatnonzero(e[order] * np.arange(1, n + 1) * rate >= n)
-    found = np.zeros(n, dtype=bool)
-    if len(reaches):
-        found[order[:reaches[-1] + 1]] = True
-    return found
-
-
 def rank_p_value(value: float, others: NDArray[np.float64]) -> float:
     """The rank of a value among exchangeable others, never below 1/(n + 1)."""
     return float((1 + np.count_nonzero(others >= value)) / (1 + len(others)))
-
-
-def chernoff_tail(weights: NDArray[np.float64], total: float, rate: float) -> float:
-    """An upper bound on P(sum of w (g - rate) >= total), where each g is an independent bit that is 1 with `rate`.
-
-    Chernoff's bound with the exact moment generating function, minimised over its parameter.
-
-    Args:
-        weights: of the bits, (n,).
-        total: what was seen.
-        rate: of ones.
-    """
-    weights = weights[weights != 0.0]
-    if total <= 0.0 or not len(weights):
-        return 1.0
-    scale = float(np.sqrt(rate * (1.0 - rate) * np.sum(weights**2)))
-    steps = weights / scale
-
-    def exponent(tilt: float) -> float:
-        return float(np.sum(np.logaddexp(np.log1p(-rate), np.log(rate) + tilt * steps) - rate * tilt * steps)
-                     - tilt * total / scale)
-
-    best = optimize.minimize_scalar(exponent, bounds=(0.0, 4.0 * total / scale + 1.0), method="bounded")
-    return float(min(1.0, np.exp(min(float(best.fun), 0.0))))
 
 
 def power(trials: int, hit_rate: float, null_rate: float, alpha: float) -> float:

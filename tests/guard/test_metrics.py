@@ -39,7 +39,8 @@ NAMES = {"counterclone_requests_total", "counterclone_queries_total", "countercl
          "counterclone_overhead_seconds_count", "counterclone_overhead_seconds_sum",
          "counterclone_upstream_seconds_bucket", "counterclone_upstream_seconds_count",
          "counterclone_upstream_seconds_sum", "counterclone_events_flushed_total",
-         "counterclone_events_dropped_total", "counterclone_notices_sent_total", "counterclone_notices_lost_total"}
+         "counterclone_events_dropped_total", "counterclone_notices_sent_total", "counterclone_notices_lost_total",
+         "counterclone_marked_rows_total"}
 
 
 def test_names_follow_the_conventions() -> None:

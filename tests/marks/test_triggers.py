@@ -136,6 +136,12 @@ def test_two_accounts_that_pooled_their_answers_are_found_together() -> None:
     assert found["account 1"] == found["account 3"] == 1.0
 
 
+def test_a_campaign_that_was_served_nothing_tells_nothing() -> None:
+    case = replace(case_of(2, mark=MARK), campaigns=(("nobody", "noone"),))
+    found = {each.account: each.p_value for each in examined(MARK, case, memoriser(case)).accounts}
+    assert found["nobody+noone"] == 1.0
+
+
 @pytest.mark.parametrize("n_classes", [2, 10])
 def test_p_values_of_independent_suspects_are_no_smaller_than_uniform_ones(n_classes: int) -> None:
     evidence = [examined(MARK, replace(case_of(n_classes, mark=MARK, key=f"key {seed}"), decoys=0),
@@ -159,7 +165,9 @@ def test_stopping_early_takes_few_queries_and_says_one_over_e() -> None:
     assert evidence.queries <= 12
     assert evidence.p_value == pytest.approx(1.0 / evidence.e_value)
     assert evidence.p_value <= 1e-6
-    assert not examined(MARK, case, guesser(10, 1)).stopped_early
+    unproven = examined(MARK, case, guesser(10, 1))
+    assert not unproven.stopped_early
+    assert unproven.p_value == min(1.0, 1.0 / unproven.e_value)  # who might have stopped has no exact p-value
 
 
 @pytest.mark.parametrize("limit", [0, 1, 7])

@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 
 from counterclone.errors import LedgerError
-from counterclone.evidence import Entry, Role
+from counterclone.evidence import Entry, Payload, Role
 from counterclone.prove import merkle, reading
 from counterclone.prove.commitments import Chain, Commitment, Terms
 from counterclone.prove.custody import Custody
 from counterclone.prove.ledger import Head, LedgerWriter
-from counterclone.prove.reading import Payload
 from counterclone.prove.records import FORMAT
 
 TERMS = Terms(model="m", epoch="1", marks=({"kind": "triggers", "rate": 0.002},))
@@ -86,7 +85,6 @@ def test_it_goes_on_after_a_restart_and_heads_are_consistent(begin: Begin, keys:
     for _ in range(3):
         writer = begin()
         writer.append([entry(number, is_marked=True) for number in range(3)])
-        writer.accept(f"{7:016x}", "2026-11")
         writer.close()
     part, = reading.parts(tmp_path / "ledger", keys)
     heads = [signed.read(Head, "") for signed in part.heads]
@@ -94,8 +92,7 @@ def test_it_goes_on_after_a_restart_and_heads_are_consistent(begin: Begin, keys:
     for old, new in itertools.pairwise(heads):
         assert merkle.is_consistent(old.size, bytes.fromhex(old.root), new.size, bytes.fromhex(new.root),
                                     tree.consistency(old.size, new.size))
-    assert heads[-1].size == part.records.size == 15
-    assert [account for account, _ in part.accepted()] == [f"{7:016x}"] * 3
+    assert heads[-1].size == part.records.size == 12
 
 
 def test_two_processes_have_two_parts(begin: Begin, keys: Custody, tmp_path: Path) -> None:
@@ -165,6 +162,35 @@ def test_what_cannot_be_written_does_not_count(begin: Begin, keys: Custody, tmp_
     assert writer.size == size + 1
     writer.close()
     assert len(reading.marked(reading.parts(tmp_path / "ledger", keys), 1, "triggers")) == 1
+
+
+def test_a_forked_process_writes_nothing(begin: Begin, tmp_path: Path) -> None:
+    writer = begin()
+    size = writer.size
+    child = os.fork()
+    if not child:
+        try:
+            writer.append([entry(1)])
+        except LedgerError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    writer.append([entry(1)])
+    assert writer.size == size + 1
+    writer.close()
+
+
+def test_a_ledger_that_was_changed_lets_go_of_its_part(begin: Begin, tmp_path: Path) -> None:
+    begin().close()
+    log = tmp_path / "ledger" / "0000" / "log"
+    content = log.read_bytes()
+    log.write_bytes(bytes(len(content)))
+    with pytest.raises(LedgerError):
+        begin()
+    log.write_bytes(content)
+    writer = begin()
+    writer.close()
+    assert [path.name for path in (tmp_path / "ledger").iterdir()] == ["0000"]
 
 
 def test_no_ledger(keys: Custody, tmp_path: Path) -> None:

@@ -58,15 +58,6 @@ def test_roots_are_the_definitions(leaves: list[bytes]) -> None:
     assert frontier.size == tree.size == len(leaves)
 
 
-def test_a_copied_frontier_grows_by_itself() -> None:
-    frontier = merkle.Frontier()
-    frontier.append(b"a")
-    copied = frontier.copy()
-    copied.append(b"b")
-    assert (frontier.size, copied.size) == (1, 2)
-    assert frontier.root() == merkle.leaf_hash(b"a")
-
-
 @given(records, st.data())
 def test_a_leaf_is_included_where_it_is_and_nowhere_else(leaves: list[bytes], data: st.DataObject) -> None:
     tree = merkle.Tree(leaves)

@@ -6,13 +6,13 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import prometheus_client
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from counterclone.compose import audited
-from counterclone.compose.marks import Marker
 from counterclone.compose.settings import options
 from counterclone.compose.watching import watching
 from counterclone.config import Config, History, find, load
@@ -23,6 +23,9 @@ from counterclone.guard.middleware import Middleware
 from counterclone.guard.proof import Proof
 from counterclone.guard.workers import WorkerSlot
 from counterclone.protocols import TOKEN_FILE
+
+if TYPE_CHECKING:
+    from counterclone.compose.marks import Marker
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,8 @@ class Guard:
         try:
             self._watching = watching(self.config, path.parent, registry, worker=self._slot.number)
             if self.config.mark and self.config.guard.enforce:
+                from counterclone.compose.marks import Marker  # with its cryptography, which others don't need
+
                 self._marker = Marker(self.config, path.parent)
             self._options = options(self.config, path.parent, registry, worker=self._slot.number,
                                     watching=self._watching,

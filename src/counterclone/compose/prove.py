@@ -35,7 +35,7 @@ class Options:
         journal: the folder beside which the ledger is; [prove] ledger where left out.
         commitment: its number, the last one that marks were served under where left out.
         accounts: that alone are tested, fixed beforehand; all where left out.
-        campaigns: accounts that are tested together, fixed beforehand.
+        campaigns: accounts that are tested together, fixed beforehand, each with commas between them.
         basis: on what ground a URL is asked.
         stops_early: whether the test ends as soon as it can.
     """
@@ -44,7 +44,7 @@ class Options:
     journal: Path | None = None
     commitment: int | None = None
     accounts: Sequence[str] = ()
-    campaigns: Sequence[tuple[str, ...]] = ()
+    campaigns: Sequence[str] = ()
     basis: str = ""
     stops_early: bool = False
 
@@ -115,8 +115,20 @@ def _question(options: Options, keys: Custody, commitment: Commitment, parts: Se
     case = Case(served=reading.served(rows), key=mark_key(keys, commitment, kind),
                 order=Prf(keys.epoch_key(commitment.number)).subkey("order"), budget=terms.budget,
                 alpha=terms.alpha, decoys=terms.decoys, stops_early=options.stops_early,
-                campaigns=tuple(options.campaigns))
+                campaigns=tuple(map(_campaign, options.campaigns)))
     return Question(mark=cast(Mark, spec), case=case)
+
+
+def _campaign(text: str) -> tuple[str, ...]:
+    """The accounts of `ID,ID`.
+
+    Raises:
+        ConfigError: there are fewer than two.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if len(names) < 2:
+        raise ConfigError(f"--campaign {text}: expected two accounts or more, with commas between them")
+    return names
 
 
 def _is_url(suspect: str | Predict) -> bool:

@@ -19,6 +19,7 @@ from counterclone.compose import audited
 from counterclone.compose.secrets import root_key
 from counterclone.compose.terms import COPY_SHARE, terms, total_limits
 from counterclone.compose.watching import Watching, decided
+from counterclone.compose.watermarks import watermark
 from counterclone.config import Accounts as AccountsConfig
 from counterclone.config import Config, PluginTable, Target
 from counterclone.config import Journal as JournalConfig
@@ -74,6 +75,8 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
     by_class = terms(config, audited.load(folder))
     if watching:
         watching.bills.price, watching.bills.alert_usd = price(config.target), config.guard.alert_usd_per_day
+    if marking:
+        metrics.marks.add(marking.counts)
     for problem in _idle(config, by_class[""], watching):
         logger.warning("%s", problem)
     resolved = Options(
@@ -132,7 +135,7 @@ def check(config: Config) -> None:
         ConfigError: settings that can't work together, a line for each.
     """
     problems: list[str] = []
-    for part in (lambda: terms(config), lambda: total_limits(config),
+    for part in (lambda: terms(config), lambda: total_limits(config), lambda: watermark(config),
                  lambda: _classes(config.accounts, Prf(bytes(KEY_BYTES)))):
         try:
             part()

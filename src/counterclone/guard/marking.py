@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from counterclone.answers import Answer, Rows, label_list
 from counterclone.errors import LedgerError
-from counterclone.evidence import Entry, Role
+from counterclone.evidence import Entry, Payload, Role
 from counterclone.protocols import Ledger, Watermark
 from counterclone.queries import Query
 from counterclone.randomness import Prf
 
 logger = logging.getLogger(__name__)
-
-ROLES = {Role.MARKED: "marked", Role.CONTROL: "control"}
-
 
 class Marked(NamedTuple):
     """An answer with marks in it.
@@ -28,22 +25,27 @@ class Marked(NamedTuple):
     Attributes:
         answer: with the marked rows.
         roles: of each row, (rows,).
-        truths: the label that each row had, (rows,).
-        labels: the one that it has now, (rows,).
+        truths: the label that each row had, (rows,); empty where no row has a role.
+        labels: the one that it has now, likewise.
     """
 
     answer: Answer
     roles: NDArray[np.int8]
-    truths: list[int]
-    labels: list[int]
+    truths: Sequence[int] = ()
+    labels: Sequence[int] = ()
 
     @property
     def is_changed(self) -> bool:
         """Whether a row serves another label."""
         return self.truths != self.labels
 
+    @property
+    def n_marked(self) -> int:
+        """How many rows do."""
+        return int(np.count_nonzero(self.roles == Role.MARKED))
 
-class Counts(msgspec.Struct):
+
+class Counts(msgspec.Struct, weakref=True, eq=False):
     """Rows by what became of their mark.
 
     Attributes:
@@ -80,11 +82,15 @@ class Marking:
         self._ledger, self._clock = ledger, clock
 
     def embed(self, answer: Answer, query: Query) -> Marked | None:
-        """The answer with marks; None where it isn't one row of probabilities a query."""
+        """The answer with marks; None where it isn't one row of probabilities for each row of numbers or texts."""
         name, output = next(iter(answer.outputs.items()), ("", None))
         if output is None or len(answer.outputs) > 1 or output.rows_per_query != 1:
             return None
+        if query.features is None and not all(isinstance(value, str) for value in query.values):
+            return None  # a suspect couldn't be asked it again
         embedded = self._watermark.embed(self._key, query.cells, output.rows)
+        if not embedded.roles.any():
+            return Marked(answer, embedded.roles)
         truths = label_list(output.rows)
         if embedded.rows is output.rows:
             return Marked(answer, embedded.roles, truths, truths)
@@ -93,7 +99,7 @@ class Marking:
 
     def note_unmappable(self, marked: Marked) -> None:
         """Count rows whose labels can't follow."""
-        self.counts.unmappable += _n_marked(marked)
+        self.counts.unmappable += marked.n_marked
 
     def record(self, account: str, query: Query, marked: Marked, released: Rows) -> bool:
         """Write down what is served; False where it can't be, so that nothing marked may leave.
@@ -115,24 +121,17 @@ class Marking:
             if self.last_error is None:
                 logger.error("%s; answers go out unmarked", error)
             self.last_error = str(error)
-            self.counts.unwritten += _n_marked(marked)
+            self.counts.unwritten += marked.n_marked
             return False
         self.last_error = None
-        self.counts.marked += _n_marked(marked)
+        self.counts.marked += marked.n_marked
         return True
 
     def _payload(self, query: Query, marked: Marked, rows: Rows, i: int) -> bytes:
-        """What opens a marked row or a control, as the ledger's reader has it."""
-        features = query.features
-        value = query.values[i]
-        asked: object = features[i].tolist() if features is not None else value
-        return msgspec.json.encode({
-            "mark": self._kind, "role": ROLES[Role(int(marked.roles[i]))], "cell": query.cells[i].hex(),
-            "query": {"features": asked} if features is not None else {"text": asked if isinstance(asked, str)
-                                                                       else msgspec.json.encode(asked).decode()},
-            "answer": {"label": marked.labels[i], "scores": rows[i].tolist()}, "true": marked.truths[i],
-            "classes": rows.shape[1]})
-
-
-def _n_marked(marked: Marked) -> int:
-    return int(np.count_nonzero(marked.roles == Role.MARKED))
+        """What opens a marked row or a control."""
+        asked = {"text": query.values[i]} if query.features is None else {"features": query.features[i].tolist()}
+        is_marked = marked.roles[i] == Role.MARKED
+        return msgspec.json.encode(Payload(
+            mark=self._kind, role="marked" if is_marked else "control", cell=query.cells[i].hex(), query=asked,
+            answer={"label": marked.labels[i], "scores": rows[i].tolist()}, true=marked.truths[i],
+            classes=rows.shape[1]))

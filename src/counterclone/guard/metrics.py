@@ -33,6 +33,14 @@ class NoticeCounts(Protocol):
     dropped: int
 
 
+class MarkCounts(Protocol):
+    """What the metrics read of whoever marks answers: rows by what became of their mark."""
+
+    marked: int
+    unwritten: int
+    unmappable: int
+
+
 class Histogram:
     """Counts by upper bound, in seconds."""
 
@@ -74,6 +82,7 @@ class Metrics:
         self.in_flight = 0
         self.journals: weakref.WeakSet[JournalCounts] = weakref.WeakSet()
         self.notifiers: weakref.WeakSet[NoticeCounts] = weakref.WeakSet()
+        self.marks: weakref.WeakSet[MarkCounts] = weakref.WeakSet()
         self._notes: list[Note] = []
         self._requests: Counter[tuple[str, str, str]] = Counter()
         self._queries = 0
@@ -138,6 +147,12 @@ class Metrics:
         yield CounterMetricFamily("counterclone_notices_lost",
                                   "Alarms that none took, or that had no room to wait.",
                                   value=sum(notifier.failed + notifier.dropped for notifier in notifiers))
+
+        marks, rows = list(self.marks), CounterMetricFamily(
+            "counterclone_marked_rows", "Rows by what became of their mark.", labels=["outcome"])
+        for outcome in ("marked", "unwritten", "unmappable"):
+            rows.add_metric([outcome], sum(getattr(counts, outcome) for counts in marks))
+        yield rows
 
     def _count(self) -> None:
         with self._counting:

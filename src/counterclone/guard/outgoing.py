@@ -247,13 +247,7 @@ class Outgoing:
             self._decide("unscanned")
             return body, _NOTHING
         self._answer = answer
-        released = None
-        left = self._released_marked(answer, body)
-        if left is not None:
-            body, released = left
-        elif terms.policies and answer.outputs:
-            released = terms.release(answer, query, options.noise(query.model))
-            body = dialect.write_answer(answer, released)
+        body, released = self._marked(answer, body) or self._written(answer, body)
         bits = terms.answer_bits(answer)
         terms.expect(query.model, bits)
         return body, Reading(answer.rows, bits, released)
@@ -262,28 +256,35 @@ class Outgoing:
         """What marks this answer, None where nothing may."""
         return self._options.marking if self._options.enforce and self._admission.terms.is_marked else None
 
-    def _released_marked(self, answer: Answer, body: Body) -> tuple[Body, dict[str, Rows] | None] | None:
+    def _marked(self, answer: Answer, body: Body) -> tuple[Body, dict[str, Rows] | None] | None:
         """The answer with its marks, written down in the ledger; None where it has to leave without any."""
         marking, admission = self._marking(), self._admission
-        query, dialect, terms = admission.query, admission.route.dialect, admission.terms
-        if marking is None or query is None or dialect is None:
+        query, dialect = admission.query, admission.route.dialect
+        marked = None if marking is None or query is None else marking.embed(answer, query)
+        if marking is None or query is None or dialect is None or marked is None:
             return None
-        marked = marking.embed(answer, query)
-        if marked is None:
-            return None
-        (name, output), = marked.answer.outputs.items()
-        released = None
-        if terms.policies or marked.is_changed:
-            released = terms.release(marked.answer, query, self._options.noise(query.model))
-            body = dialect.write_answer(marked.answer, released)
+        written, released = self._written(marked.answer, body, is_changed=marked.is_changed)
         if marked.is_changed:
-            followed = dialect.relabelled(body, marked.truths, marked.labels)
+            whole = Body(written.content, {**body.headers, **written.headers})
+            followed = dialect.relabelled(whole, marked.truths, marked.labels)
             if followed is None:
                 marking.note_unmappable(marked)
                 return None
-            body = followed
+            written = Body(followed.content, {**written.headers, **followed.headers})
+        (name, output), = marked.answer.outputs.items()
         rows = output.rows if released is None else released[name]
-        return (body, released) if marking.record(admission.account.id, query, marked, rows) else None
+        return (written, released) if marking.record(admission.account.id, query, marked, rows) else None
+
+    def _written(self, answer: Answer, body: Body, *,
+                 is_changed: bool = False) -> tuple[Body, dict[str, Rows] | None]:
+        """The answer through the policies, and what they released; as it is where there are none."""
+        terms, query, dialect = self._admission.terms, self._admission.query, self._admission.route.dialect
+        assert query is not None  # `_release` saw both
+        assert dialect is not None
+        if not answer.outputs or not (terms.policies or is_changed):
+            return body, None
+        released = terms.release(answer, query, self._options.noise(query.model))
+        return dialect.write_answer(answer, released), released
 
     def _unguarded(self) -> Reading:
         """What an answer tells that leaves as it is."""

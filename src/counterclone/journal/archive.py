@@ -148,10 +148,10 @@ def _write(table: pa.Table, target: Path) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut."""
     file = os.open(folder, os.O_RDONLY)
     try:

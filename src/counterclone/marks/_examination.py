@@ -128,7 +128,7 @@ def _evidence(kind: str, case: Case, test: Test, asked: Numbers, answers: Number
                                               counts.hits[0, 1:], strict=True))
     e_value = float(e_values[0])
     return Evidence(
-        kind=kind, p_value=min(1.0, 1.0 / e_value) if stopped_early else float(p_values[0]), e_value=e_value,
+        kind=kind, p_value=min(1.0, 1.0 / e_value) if case.stops_early else float(p_values[0]), e_value=e_value,
         trials=len(told), hits=int(hits.sum()), null_rate=test.null_rate, queries=len(asked), p_decoy=p_decoy,
         power=_power(case, test, len(asked), len(told) - int(hits.sum())), accounts=accounts,
         stopped_early=stopped_early)

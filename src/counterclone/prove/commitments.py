@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from counterclone.errors import LedgerError
-from counterclone.prove.custody import Custody, key_commitment
+from counterclone.journal.archive import sync_folder
+from counterclone.prove.custody import Custody, key_commitment, locked, unwritable
 from counterclone.prove.signed import Signed, read_signed
 
 FOLDER = "commitments"
@@ -112,7 +111,7 @@ class Chain:
         Raises:
             LedgerError: the chain is broken, or can't be written to.
         """
-        with self._locked():
+        with locked(self._folder):
             return self._commit(terms, now, self.all())
 
     def in_force(self, terms: Terms, now: float) -> Commitment:
@@ -121,7 +120,7 @@ class Chain:
         Raises:
             LedgerError: as for `commit`.
         """
-        with self._locked():
+        with locked(self._folder):
             chain = self.all()
             if chain and _same(chain[-1].statement.terms, terms):
                 return chain[-1]
@@ -142,35 +141,19 @@ class Chain:
                 file.flush()
                 os.fsync(file.fileno())
             os.rename(whole, path)
-            _sync(self._folder)
+            sync_folder(self._folder)
         except OSError as error:
-            raise _unwritable(self._folder, error) from None
+            raise unwritable(self._folder, error) from None
         return Commitment(signed, signed.read(Statement, str(path)))
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer at a time: several guards may start at once."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise _unwritable(self._folder, error) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
-
-def checked(signed: Sequence[Signed], signer: str, where: str,
-            fail: Callable[[str], Exception] = LedgerError) -> list[Commitment]:
+def checked(signed: Sequence[Signed], signer: str, where: str) -> list[Commitment]:
     """A chain of commitments, the first first.
 
     Args:
         signed: as they were read.
         signer: the public key that signs all of them.
         where: they are from, for the message.
-        fail: makes the error.
 
     Raises:
         LedgerError: one isn't signed by that key, or isn't the successor of the one before.
@@ -180,12 +163,13 @@ def checked(signed: Sequence[Signed], signer: str, where: str,
         place = f"{where}: commitment {number}"
         statement = each.read(Statement, place)
         if not each.is_by(signer) or statement.signer != signer:
-            raise fail(f"{place} isn't signed by the key {signer[:16]}…; it was changed, or is somebody else's")
+            raise LedgerError(f"{place} isn't signed by the key {signer[:16]}…; it was changed, or is "
+                              "somebody else's")
         if (statement.number, statement.scheme) != (number, SCHEME):
-            raise fail(f"{place} says that it is number {statement.number} of scheme {statement.scheme}; expected "
-                       f"{number} of {SCHEME}")
+            raise LedgerError(f"{place} says that it is number {statement.number} of scheme "
+                              f"{statement.scheme}; expected {number} of {SCHEME}")
         if statement.previous != (chain[-1].signed.digest if chain else ""):
-            raise fail(f"{place} doesn't follow the one before it; one was put in, changed or taken out")
+            raise LedgerError(f"{place} doesn't follow the one before it; one was put in, changed or taken out")
         chain.append(Commitment(each, statement))
     return chain
 
@@ -203,16 +187,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise LedgerError(f"{path}: {error.strerror or error}; expected a commitment; let it be read") from None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _unwritable(folder: Path, error: OSError) -> LedgerError:
-    return LedgerError(f"{folder}: {error.strerror or error}; commitments can't be kept there; make it writable, "
-                       "or name another folder in [prove] keys")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -57,8 +60,7 @@ class Custody:
             raise LedgerError(f"{error.filename}: there is a mark key already, and losing it loses what it "
                               "proves; use it, or name another folder in [prove] keys") from None
         except OSError as error:
-            raise LedgerError(f"{folder}: {error.strerror or error}; mark keys can't be kept there; make it "
-                              "writable, or name another folder in [prove] keys") from None
+            raise unwritable(folder, error) from None
         return cls.load(folder)
 
     @classmethod
@@ -69,6 +71,19 @@ class Custody:
             LedgerError: there are none, or they aren't keys.
         """
         return cls(_read(folder / ROOT_FILE), _read(folder / SIGNING_FILE))
+
+    @classmethod
+    def kept(cls, folder: Path) -> Custody:
+        """The keys of a folder; where there are none they are made, by one of the processes that want them.
+
+        Raises:
+            LedgerError: they aren't keys, or can't be kept there.
+        """
+        with locked(folder):
+            if (folder / ROOT_FILE).exists():
+                return cls.load(folder)
+            logger.warning("%s: made a mark key. Keep a copy elsewhere: without it nothing can be proven", folder)
+            return cls.make(folder)
 
     def epoch_key(self, number: int) -> bytes:
         """The key of a commitment: 32 bytes."""
@@ -93,9 +108,29 @@ class Custody:
         return "Custody(...)"
 
 
-def exists(folder: Path) -> bool:
-    """Whether a folder has mark keys."""
-    return (folder / ROOT_FILE).exists()
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """A folder, made where there is none, with one writer at a time: several guards may start at once.
+
+    Raises:
+        LedgerError: it can't be made or opened.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def unwritable(folder: Path, error: OSError) -> LedgerError:
+    """What is said of a folder of keys and commitments that can't be written to."""
+    return LedgerError(f"{folder}: {error.strerror or error}; mark keys and commitments can't be kept there; "
+                       "make it writable, or name another folder in [prove] keys")
 
 
 def key_commitment(key: bytes) -> str:

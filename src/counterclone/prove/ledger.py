@@ -71,23 +71,32 @@ class LedgerWriter:
                  clock: Callable[[], float] = time.time) -> None:
         self.last_error: str | None = None
         self._keys, self._commitment, self._clock = keys, commitment, clock
+        self._process = os.getpid()
+        self._log = self._payloads = self._heads = self._lock = -1
+        self._signed_size, self._signed_at = -1, 0.0
         try:
-            self._folder, self._lock = _claimed(folder)
-            self.id = _id(self._folder)
-            self._log = _opened(self._folder / LOG_FILE)
-            self._payloads = _opened(self._folder / PAYLOADS_FILE)
-            self._heads = _opened(self._folder / HEADS_FILE)
-            self._salts = keys.salts().subkey(self.id)
-            self._cipher = ChaCha20Poly1305(keys.payload_key(self.id))
-            self._frontier = self._recovered()
-            self._end = os.fstat(self._payloads).st_size
+            self._open(folder)
         except OSError as error:
+            self._release()
             raise LedgerError(f"{folder}: {error.strerror or error}; the ledger can't be kept there; make it "
                               "writable, or name another folder in [prove] ledger") from None
-        self._signed_size = -1
-        self._signed_at = 0.0
-        digest = commitment.signed.digest.encode()
-        self._add([Record(Kind.COMMITMENT, commitment.number, clock(), bytes(8), b"", digest, digest)])
+        except LedgerError:
+            self._release()
+            raise
+
+    def _open(self, folder: Path) -> None:
+        """Take a part, and begin in it with the commitment in force."""
+        self._folder, self._lock = _claimed(folder)
+        self.id = _id(self._folder)
+        self._log = _opened(self._folder / LOG_FILE)
+        self._payloads = _opened(self._folder / PAYLOADS_FILE)
+        self._heads = _opened(self._folder / HEADS_FILE)
+        self._salts = self._keys.salts().subkey(self.id)
+        self._cipher = ChaCha20Poly1305(self._keys.payload_key(self.id))
+        self._frontier = self._recovered()
+        self._end = os.fstat(self._payloads).st_size
+        digest = self._commitment.signed.digest.encode()
+        self._add([Record(Kind.COMMITMENT, self._commitment.number, self._clock(), bytes(8), b"", digest, digest)])
         self.sign_head()
 
     @property
@@ -106,16 +115,6 @@ class LedgerWriter:
                           entry.payload) for entry in entries])
         if entries and entries[-1].time - self._signed_at >= HEAD_SECONDS:
             self.sign_head()
-
-    def accept(self, account: str, version: str) -> None:
-        """Note that an account accepted a version of the terms.
-
-        Raises:
-            LedgerError: it can't be written.
-        """
-        text = version.encode()
-        self._add([Record(Kind.TERMS, self._commitment.number, self._clock(), account_bytes(account), b"", text,
-                          text)])
 
     def sign_head(self) -> None:
         """Sign size and root as they are now.
@@ -137,19 +136,27 @@ class LedgerWriter:
 
     def close(self) -> None:
         """Sign the last head and let go; an error then is in `last_error`."""
-        if self._log < 0:
+        if self._log < 0 or os.getpid() != self._process:
             return
         try:
             self.sign_head()
         except LedgerError as error:
             self.last_error = str(error)
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of the files, and so of the part."""
         for descriptor in (self._log, self._payloads, self._heads, self._lock):
-            os.close(descriptor)
-        self._log = -1
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._log = self._payloads = self._heads = self._lock = -1
 
     def _add(self, records: Sequence[Record]) -> None:
         if self._log < 0:
             raise LedgerError(f"{self._folder}: the ledger is closed")
+        if os.getpid() != self._process:  # two that share a part would write over each other's tree
+            raise LedgerError(f"{self._folder}: this process was forked from the one that writes here; build the "
+                              "guard after the fork, in each worker")
         first = self._frontier.size
         sealed, frames = [], []
         for index, record in enumerate(records, start=first):

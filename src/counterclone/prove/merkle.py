@@ -60,12 +60,6 @@ class Frontier:
                 found = peak if found is None else node_hash(peak, found)
         return EMPTY_ROOT if found is None else found
 
-    def copy(self) -> Frontier:
-        """The same tree, to grow by itself."""
-        other = Frontier()
-        other.size, other._peaks = self.size, list(self._peaks)
-        return other
-
 
 class Tree:
     """A whole tree in memory, for proofs: O(log n) each.
@@ -148,9 +142,7 @@ def includes(root: bytes, size: int, index: int, leaf: bytes, path: Sequence[byt
             return False
         if number & 1 or number == last:
             found = node_hash(sibling, found)
-            while not number & 1 and number:
-                number >>= 1
-                last >>= 1
+            number, last = _at_its_last_right_turn(number, last)
         else:
             found = node_hash(found, sibling)
         number >>= 1
@@ -177,14 +169,19 @@ def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: S
             return False
         if number & 1 or number == last:
             before, after = node_hash(step, before), node_hash(step, after)
-            while not number & 1 and number:
-                number >>= 1
-                last >>= 1
+            number, last = _at_its_last_right_turn(number, last)
         else:
             after = node_hash(after, step)
         number >>= 1
         last >>= 1
     return last == 0 and before == old_root and after == new_root
+
+
+def _at_its_last_right_turn(number: int, last: int) -> tuple[int, int]:
+    """A node and the last one of its level, moved up past the levels where the node has no sibling."""
+    while number and not number & 1:
+        number, last = number >> 1, last >> 1
+    return number, last
 
 
 def _split(size: int) -> int:

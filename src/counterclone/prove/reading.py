@@ -14,37 +14,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from counterclone.errors import LedgerError
-from counterclone.evidence import Role, Served
+from counterclone.evidence import Payload, Role, Served
 from counterclone.prove import ledger
 from counterclone.prove.custody import Custody
 from counterclone.prove.ledger import FRAME, HEADS_FILE, ID_FILE, LOG_FILE, PAYLOADS_FILE, Head
 from counterclone.prove.merkle import Frontier, Tree
 from counterclone.prove.records import DTYPE, FORMAT, SALT_BYTES, Kind, Record
-from counterclone.prove.signed import Signed, read_signed
-
-ROLES = {"marked": Role.MARKED, "control": Role.CONTROL}
-
-
-class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """What opens a marked query or a control.
-
-    Attributes:
-        mark: the mark's kind.
-        role: `marked` or `control`.
-        cell: the canonical query, in hexadecimal.
-        query: `features` or `text`.
-        answer: `label` and `scores` as they were served, or `text`.
-        true: the label that the model gave.
-        classes: how many labels there are.
-    """
-
-    mark: str
-    role: str
-    cell: str
-    query: Mapping[str, Any]
-    answer: Mapping[str, Any]
-    true: int
-    classes: int
+from counterclone.prove.signed import read_signed
 
 
 @dataclass(frozen=True)
@@ -117,13 +93,6 @@ class Part:
         """The tree over its records, for proofs."""
         return Tree(record.tobytes() for record in self.records)
 
-    def head(self, now: float) -> Signed:
-        """A head of all that was read."""
-        frontier = Frontier()
-        for record in self.records:
-            frontier.append(record.tobytes())
-        return Signed.of(Head(self.id, frontier.size, frontier.root().hex(), now), self._keys)
-
     def opened(self) -> Iterator[Opened]:
         """Every marked query and control, each checked against its record.
 
@@ -149,12 +118,6 @@ class Part:
                 yield Opened(self, index, payload)
         if missing:
             raise self._changed(f"the payload of record {min(missing)}")
-
-    def accepted(self) -> list[tuple[str, float]]:
-        """Accounts whose acceptance of terms was noted, and when."""
-        found = self.records[self.records["kind"] == Kind.TERMS]
-        return [(bytes(account).hex(), float(time))
-                for account, time in zip(found["account"], found["time"], strict=True)]
 
     def _with_payload(self) -> set[int]:
         """The records that have one: their seal isn't that of nothing."""
@@ -236,7 +199,7 @@ def served(rows: Sequence[Sequence[Opened]]) -> Served:
         inputs = np.array([payload.query["features"] for payload in chosen], dtype=np.float64)
     return Served(
         inputs=inputs, cells=[bytes.fromhex(payload.cell) for payload in chosen],
-        roles=np.array([ROLES[payload.role] for payload in chosen], dtype=np.int8),
+        roles=np.array([Role[payload.role.upper()] for payload in chosen], dtype=np.int8),
         truths=np.array([payload.true for payload in chosen], dtype=np.int64),
         labels=np.array([payload.answer["label"] for payload in chosen], dtype=np.int64),
         accounts=[tuple(sorted({opened.account for opened in rows[i]})) for i in kept], classes=classes)
@@ -250,9 +213,7 @@ def _payload(content: bytes) -> Payload:
 
 
 def answer_bytes(answer: Mapping[str, Any]) -> bytes:
-    """What a record's hash of the answer is of: the released row as float64, little endian, or the text."""
-    if "text" in answer:
-        return str(answer["text"]).encode()
+    """What a record's hash of the answer is of: the released row as float64, little endian."""
     return np.asarray(answer["scores"], dtype="<f8").tobytes()
 
 

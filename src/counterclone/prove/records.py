@@ -26,9 +26,7 @@ class Kind(IntEnum):
     """What a record is of."""
 
     ANSWER = 1
-    TERMS = 2
-    """An account accepted a version of the terms."""
-    COMMITMENT = 3
+    COMMITMENT = 2
     """A process began to serve under a commitment."""
 
 
@@ -41,7 +39,7 @@ class Record(NamedTuple):
         time: seconds since 1970.
         account: 8 bytes, zero where there is none.
         query: the canonical query.
-        answer: what was served; the version of the terms; the digest of the commitment.
+        answer: what was served; the digest of the commitment.
         payload: what opens a marked query or a control; as the answer where it is of no answer.
     """
 

@@ -36,7 +36,7 @@ class MarkFinding(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: the mark's.
-        p_value: over all rows, not corrected; 1/e where it stopped early.
+        p_value: over all rows, not corrected; 1/e where it might have stopped early.
         trials: answers that could have matched.
         hits: those that did.
     """
@@ -143,7 +143,7 @@ def verdict(questions: Sequence[Question], evidence: Sequence[Evidence], *, susp
     tests: list[_Test] = []
     for question, each in zip(questions, evidence, strict=True):
         tests.append(_Test("", each.p_value, each.e_value))
-        if each.stopped_early:  # the p-values of accounts are exact for the whole budget only
+        if question.case.stops_early:  # exact p-values are those of a budget that is spent in any case
             continue
         tested = names_tested(question.case.served, least_trials)
         tested |= {"+".join(sorted(campaign)) for campaign in question.case.campaigns}

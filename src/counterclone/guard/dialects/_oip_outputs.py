@@ -91,13 +91,19 @@ def relabelled(tensor: _json.Fields, content: memoryview | None, truths: Sequenc
         return None
     if _WHOLE.fullmatch(datatype) is None or datatype == "BOOL":
         return None
-    if content is not None:
-        told = _tensors.unpacked(content, datatype, shape).reshape(-1)
-        followed = _labels.relabelled(name, [int(value) for value in told], truths, labels)
-        return None if followed is None else np.array(followed, dtype=told.dtype).tobytes()
-    told = np.asarray(_json.load_answer(tensor.get("data", b"")))
+    try:
+        told = (numbers(_json.load_answer(tensor.get("data", b""))) if content is None
+                else _tensors.unpacked(content, datatype, shape))
+    except Malformed:
+        told = None
+    if told is None or told.size != len(truths):
+        raise _labels.Unmappable(name)
     followed = _labels.relabelled(name, told.reshape(-1).tolist(), truths, labels)
-    return None if followed is None else msgspec.json.encode(np.reshape(followed, told.shape).tolist())
+    if followed is None:
+        return None
+    if content is None:
+        return msgspec.json.encode(np.reshape(followed, told.shape).tolist())
+    return np.array(followed, dtype=told.dtype).tobytes()
 
 
 def _evened(array: NDArray[np.float64]) -> NDArray[np.float64]:

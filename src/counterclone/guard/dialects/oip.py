@@ -178,7 +178,7 @@ class Oip(Spec, frozen=True):
         if is_edited:
             head = msgspec.json.encode({**fields, "outputs": outputs})
             headers = _length(body, head)
-        return Body(bytes(head) + content, {**body.headers, **headers})
+        return Body(bytes(head) + content, headers)
 
     def error(self, status: int, code: str, message: str) -> bytes:
         """`{"error": message}`."""

@@ -139,7 +139,7 @@ class Predict(Spec, frozen=True):
         except Unmappable:
             return None
         if all(edited[name] is fields[name] for name in fields):
-            return body
+            return Body(body.content)
         return Body(bytes(edited[""]) if is_bare else msgspec.json.encode(edited))
 
     def error(self, status: int, code: str, message: str) -> bytes:

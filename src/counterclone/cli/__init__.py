@@ -5,15 +5,10 @@ Exit: 0 fine, 1 a finding over the stated limit, 2 usage or configuration, 3 tar
 
 from __future__ import annotations
 
-import functools
-import getpass
 import logging
-import os
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +16,9 @@ import click
 import msgspec
 
 from counterclone import config, plugins
-from counterclone.errors import ConfigError, CountercloneError, TargetSlow, TargetUnreachable
-
-EXIT_FINDING = 1
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
-
-Command = Callable[..., Any]
-
-
-def common(command: Command) -> Command:
-    """The options that every verb has, and errors as readable lines."""
-
-    @click.option("--config", "config_file", metavar="FILE", help="Configuration file [counterclone.toml].")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-    @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything that is drawn.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @functools.wraps(command)
-    def wrapped(*args: Any, debug: bool, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except BrokenPipeError:  # who read our output has had enough
-            raise
-        except (CountercloneError, OSError) as error:
-            if debug:
-                traceback.print_exc()
-            for line in str(error).splitlines():
-                click.echo(f"counterclone: {line}", err=True)
-            is_unreachable = isinstance(error, TargetUnreachable | TargetSlow)
-            sys.exit(EXIT_UNREACHABLE if is_unreachable else EXIT_USAGE)
-
-    return wrapped
+from counterclone.cli._cases import cases
+from counterclone.cli._common import EXIT_FINDING, Command, common, print_json
+from counterclone.errors import ConfigError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +38,7 @@ def demo(acts: tuple[str, ...], report: Path, config_file: str | None, as_json: 
 
     result = demonstration.run(acts, seed=seed, report_path=report)
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     demonstration.show(result, sys.stdout)
     click.echo(f"Report: {report}")
@@ -135,7 +102,7 @@ def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity
     if page is not None:
         report.write(page, found)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         report.show(found, sys.stdout)
     failures = found.failures(under_usd=fail_under_usd, over_fidelity=fail_over_fidelity)
@@ -143,21 +110,6 @@ def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity
         click.echo(f"counterclone: {failure}", err=True)
     if failures:
         sys.exit(EXIT_FINDING)
-
-
-class Accounts(click.ParamType[tuple[str, ...]]):
-    """Account ids, separated by commas."""
-
-    name = "accounts"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The ids of an option's text."""
-        if isinstance(value, tuple):
-            return value
-        names = tuple(dict.fromkeys(name.strip() for name in str(value).split(",") if name.strip()))
-        if len(names) < 2:
-            self.fail(f"{value!r} isn't two accounts or more, separated by commas", param, ctx)
-        return names
 
 
 @cli.command()
@@ -168,7 +120,7 @@ class Accounts(click.ParamType[tuple[str, ...]]):
               help="Test under this one [the last that marks were served under].")
 @click.option("--account", "accounts", multiple=True, metavar="ID",
               help="Test only what this account was served, suspected beforehand (repeatable).")
-@click.option("--campaign", "campaigns", multiple=True, type=Accounts(), metavar="ID,ID",
+@click.option("--campaign", "campaigns", multiple=True, metavar="ID,ID",
               help="Test these accounts together as well, suspected beforehand (repeatable).")
 @click.option("--basis", default="", metavar="TEXT", help="On what ground a URL is asked; a URL needs it.")
 @click.option("--stop-early", "stops_early", is_flag=True,
@@ -181,7 +133,7 @@ def prove(*, config_file: str | None, as_json: bool, seed: int, **options: Any) 
 
     found = composed.prove(composed.Options(**options), config_file, lambda text: click.echo(text, err=True))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         report.show(found, sys.stdout)
     if found.verdict == "proven":
@@ -200,7 +152,7 @@ def init(url: str, write: bool, config_file: str | None, as_json: bool, seed: in
     for warning in result.warnings:
         click.secho(f"WARNING: {warning}", err=True, fg="red", bold=True)
     if as_json:
-        _print_json(result)
+        print_json(result)
     elif result.written:
         _show_discovery(result)
     elif difference:
@@ -233,7 +185,7 @@ def check(config_file: str | None, as_json: bool, seed: int) -> None:
     resolved = config.load(path)
     compose.check(resolved)
     if as_json:
-        _print_json({"file": str(path), "config_digest": resolved.digest(), "config": resolved})
+        print_json({"file": str(path), "config_digest": resolved.digest(), "config": resolved})
         return
     click.echo(f"# {path}, digest {resolved.digest()}")
     click.echo(msgspec.toml.encode(resolved).decode(), nl=False)
@@ -257,7 +209,7 @@ def guard(listen: str | None, admin: str | None, config_file: str | None, as_jso
                          registry=prometheus_client.REGISTRY) as listening:
         found = listening.addresses
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             click.echo(f"Guarding {found['target']} at {found['listen']}; health and metrics at {found['admin']}")
         sys.stdout.flush()
@@ -275,7 +227,7 @@ def list_(family: str, config_file: str | None, as_json: bool, seed: int) -> Non
                           f"{', '.join(names)}")
     found = [(kind, plugins.load(family, kind).summary()) for kind in plugins.kinds(family)]
     if as_json:
-        _print_json({"family": family, "plugins": [{"kind": kind, "summary": line} for kind, line in found]})
+        print_json({"family": family, "plugins": [{"kind": kind, "summary": line} for kind, line in found]})
         return
     width = max(len(kind) for kind, _ in found)
     for kind, line in found:
@@ -297,7 +249,7 @@ def create_key(name: str, config_file: str | None, as_json: bool, seed: int) -> 
     path = config.find(config_file)
     key = compose.key_ring(config.load(path), path.parent).create(name)
     if as_json:
-        _print_json({"key": key, "name": name})
+        print_json({"key": key, "name": name})
         return
     click.echo(key)
     click.echo("Hand it over now: it is kept as a hash and can't be shown again.", err=True)
@@ -312,7 +264,7 @@ def list_keys(config_file: str | None, as_json: bool, seed: int) -> None:
     path = config.find(config_file)
     records = compose.key_ring(config.load(path), path.parent).records
     if as_json:
-        _print_json({"keys": [{"id": key.id, "name": key.name, "created": key.created} for key in records]})
+        print_json({"keys": [{"id": key.id, "name": key.name, "created": key.created} for key in records]})
         return
     for key in records:
         click.echo(f"{key.id}  {key.name}")
@@ -352,7 +304,7 @@ def watch(*, source: str | None, benign: str | None, form: Any, follow: bool, fa
     for problem in found.problems:
         _say(f"counterclone: {problem}")
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         report.show(found, sys.stdout)
     if fail_on_alarm and found.alarmed:
@@ -379,7 +331,7 @@ def explain(*, account: str, source: str | None, benign: str | None, form: Any, 
     if page is not None:
         report.write(page, found)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         report.explain(found, sys.stdout)
 
@@ -396,129 +348,7 @@ def _stopped_by_signals() -> threading.Event:
     return stop
 
 
-@cli.group()
-def cases() -> None:
-    """Look at what alarms became, and decide on it."""
-
-
-def by_whom(command: Command) -> Command:
-    """The option that says who notes or decides."""
-    return click.option("--by", metavar="WHO", default=_me, show_default="who runs this",
-                        help="Whose word it is.")(command)
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a user without a name, as in a container
-        return f"user {os.getuid()}"
-
-
-def _case_file(config_file: str | None) -> Any:
-    from counterclone.compose.cases import case_file
-
-    return case_file(config.find(config_file).parent)
-
-
-@cases.command("list")
-@common
-def list_cases(config_file: str | None, as_json: bool, seed: int) -> None:
-    """List the cases, oldest first."""
-    from counterclone.report import cases as report
-
-    file = _case_file(config_file)
-    found = file.all()
-    for problem in file.problems:
-        click.echo(f"counterclone: {problem}; left out", err=True)
-    if as_json:
-        _print_json({"cases": found, "problems": file.problems})
-        return
-    report.show_all(found, sys.stdout)
-
-
-@cases.command("show")
-@click.argument("case")
-@common
-def show_case(case: str, config_file: str | None, as_json: bool, seed: int) -> None:
-    """Show a CASE, by its id or an account's: the evidence, the notes and the decision."""
-    from counterclone.report import cases as report
-
-    found = _case_file(config_file).find(case)
-    if as_json:
-        _print_json(found)
-    else:
-        report.show(found, sys.stdout)
-
-
-@cases.command("note")
-@click.argument("case")
-@click.argument("text")
-@by_whom
-@common
-def note_case(*, case: str, text: str, by: str, config_file: str | None, as_json: bool, seed: int) -> None:
-    """Write TEXT down in a CASE."""
-    found = _case_file(config_file).note(case, text, by=by)
-    if as_json:
-        _print_json(found)
-    else:
-        click.echo(f"Case {found.id}: noted.")
-
-
-@cases.command("decide")
-@click.argument("case")
-@click.argument("decision", type=click.Choice(["allow", "review", "throttle", "block"]))
-@by_whom
-@common
-def decide_case(*, case: str, decision: Any, by: str, config_file: str | None, as_json: bool,
-                seed: int) -> None:
-    """Decide what the accounts of a CASE get; running guards follow within a second."""
-    from counterclone.compose import cases as composed
-    from counterclone.watch.cases import class_table
-
-    path = config.find(config_file)
-    found = composed.decide(config.load(path), composed.case_file(path.parent), case, decision, by=by)
-    table = class_table(found) if decision == "allow" else None
-    if as_json:
-        _print_json({"case": found, "class": table})
-        return
-    click.echo(f"Case {found.id}: {decision}.")
-    if table is not None:
-        click.echo(f"Add this to {path}, so that they are known as honest:\n\n{table}", nl=False)
-
-
-@cases.command("hold")
-@click.argument("case")
-@click.option("--release", is_flag=True, help="Hold them no longer.")
-@by_whom
-@common
-def hold_case(*, case: str, release: bool, by: str, config_file: str | None, as_json: bool, seed: int) -> None:
-    """Keep the journalled exchanges of a CASE, whatever the journal's retention says."""
-    found = _case_file(config_file).hold(case, is_held=not release, by=by)
-    if as_json:
-        _print_json(found)
-    else:
-        click.echo(f"Case {found.id}: its exchanges are {'held' if found.is_held else 'held no longer'}.")
-
-
-@cases.command("export")
-@click.argument("case")
-@click.argument("file", type=click.Path(path_type=Path))
-@common
-def export_case(case: str, file: Path, config_file: str | None, as_json: bool, seed: int) -> None:
-    """Write a CASE and what was journalled of its accounts to FILE, a ZIP."""
-    from counterclone.compose import cases as composed
-
-    path = config.find(config_file)
-    found = composed.case_file(path.parent).find(case)
-    n_exchanges = composed.export(config.load(path), path.parent, found, file)
-    if as_json:
-        _print_json({"case": found.id, "file": str(file), "exchanges": n_exchanges})
-    else:
-        click.echo(f"Wrote case {found.id} and {n_exchanges:,} exchanges to {file}")
-
-
-def _print_json(result: Any) -> None:
-    click.echo(msgspec.json.encode(result).decode())
+cli.add_command(cases)
 
 
 def main() -> None:
