@@ -37,14 +37,19 @@ class Reply(NamedTuple):
     """What a target shows for a batch of queries.
 
     Attributes:
-        rows: probabilities, one-hot where only labels are shown: (queries, classes).
+        rows: probabilities, one-hot where only labels are shown: (queries, classes); without columns where the
+            target answers with texts or vectors.
         logits: the model's own scores, where they are shown: (queries, classes).
         ids: an opaque number of each answer, where it is shown, such as the leaf of a tree: (queries,).
+        texts: what a language model wrote: (queries,).
+        vectors: what an encoder answers: (queries, dimensions).
     """
 
     rows: Rows
     logits: NDArray[np.float64] | None = None
     ids: NDArray[np.int64] | None = None
+    texts: Sequence[str] | None = None
+    vectors: NDArray[np.float64] | None = None
 
 
 class Context:
