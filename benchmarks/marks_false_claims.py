@@ -20,7 +20,7 @@ from benchmarks import marks_beds, results
 from benchmarks.marks_beds import Bed, Labels, Part, one_hot
 from benchmarks.marks_network import Network
 from benchmarks.marks_removal import QUERIES, Theft, boosting, forest, logistic, neighbours, shortened
-from benchmarks.marks_served import ALPHA, Asked, Marking, Predict, labels_only, second_choice, served
+from benchmarks.marks_served import ALPHA, Asked, Marking, Predict, labels_only, served
 from counterclone import statistics
 from counterclone.answers import top_labels
 from counterclone.evidence import Evidence, Role, Served
@@ -91,7 +91,7 @@ def independent(theft: Theft) -> list[dict[str, object]]:
     suspects = [suspect for _, suspect in models(theft.bed, "independent")]
     return [spread(theft.bed.name, f"independent models, from {how}", p_values) for how, p_values in (
         ("labels", [examine(held, labels_only(suspect)).p_value for suspect in suspects]),
-        ("scores", [examine(held, second_choice(suspect, held)).p_value for suspect in suspects]))]
+        ("scores", [examine(held, suspect).p_value for suspect in suspects]))]
 
 
 def wrong_keys(theft: Theft) -> list[dict[str, object]]:
@@ -109,7 +109,7 @@ def wrong_keys(theft: Theft) -> list[dict[str, object]]:
             found.setdefault(f"wrong keys, {name}, from labels", []).append(
                 marking.examine(held, labels_only(suspect), decoys=0).p_value)
             found.setdefault(f"wrong keys, {name}, from scores", []).append(
-                marking.examine(held, second_choice(suspect, held), decoys=0).p_value)
+                marking.examine(held, suspect, decoys=0).p_value)
     return [spread(theft.bed.name, what, p_values) for what, p_values in found.items()]
 
 

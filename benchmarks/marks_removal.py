@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks import marks_beds, results
 from benchmarks.marks_beds import Labels, Part, one_hot
 from benchmarks.marks_network import Network
-from benchmarks.marks_served import Asked, Marking, Predict, labels_only, second_choice, served
+from benchmarks.marks_served import Asked, Marking, Predict, labels_only, served
 from counterclone.answers import Rows, top_labels
 from counterclone.evidence import Evidence, Role, Served
 from counterclone.marks.triggers import Triggers
@@ -317,7 +317,7 @@ def outcome(theft: Theft, train: Train) -> Outcome:
     evidence = theft.marking.examine(held, shown)
     early_evidence = theft.marking.examine(held, shown, stops_early=True, decoys=0)
     accounts = [each.p_value for each in evidence.accounts] if len(evidence.accounts) > 1 else []
-    by_scores = theft.marking.examine(held, second_choice(student.answer, held))
+    by_scores = theft.marking.examine(held, student.answer)
     return Outcome(int((held.roles == Role.MARKED).sum()),
                    theft.bed.accuracy(top_labels(student.answer(theft.bed.unseen.inputs))), evidence,
                    by_scores, max(accounts, default=None),
@@ -341,6 +341,7 @@ def line(bed: str, rate: float, row: Row, found: list[Outcome]) -> dict[str, obj
             "p_accounts": shortened(max(worst)) if worst else None,
             "proven": sum(p <= 1e-6 for p in by_labels), "queries_to_e_1e6": median if median < 10**9 else None,
             "at_most": row.at_most, "reached": None if row.at_most is None else max(by_labels) <= row.at_most,
+            "reached_from_scores": None if row.at_most is None else max(by_scores) <= row.at_most,
             "cpu_seconds": round(statistics.fmean(each.seconds for each in found), 1)}
 
 

@@ -135,24 +135,3 @@ def labels_only(suspect: Predict) -> Predict:
         shown: Rows = np.eye(rows.shape[1])[top_labels(rows)]
         return shown
     return answer
-
-
-def second_choice(suspect: Predict, held: Served) -> Predict:
-    """What a suspect that shows scores would answer if it weren't for the owner's true label.
-
-    The served label is drawn among the labels but the true one, so the suspect's favourite among these is as
-    independent of the draw as its answer is: the same test holds, and every query with different scores tells.
-    A suspect that gives all of them the same score is taken at its word.
-    """
-    truths = dict(zip(held.cells, held.truths.tolist(), strict=True))
-
-    def answer(inputs: Features) -> Rows:
-        rows = suspect(inputs)
-        true = np.array([truths[cell] for cell in Query(inputs).cells])
-        others = rows.copy()
-        others[np.arange(len(rows)), true] = -1.0
-        ordered = np.sort(others, axis=1)
-        choice = np.where(ordered[:, -1] > ordered[:, -2], top_labels(others), true)
-        shown: Rows = np.eye(rows.shape[1])[choice]
-        return shown
-    return answer

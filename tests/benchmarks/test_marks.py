@@ -1,4 +1,4 @@
-"""What the marks' bench counts with: a second choice, hidden triggers, and how many a copy takes."""
+"""What the marks' bench counts with: hidden triggers, and how many a copy takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.marks_beds import Bed, Part, one_hot
 from benchmarks.marks_false_claims import Claim, bound, is_complete, is_drawn, with_hidden
 from benchmarks.marks_forgetting import needed
 from benchmarks.marks_network import Network
-from benchmarks.marks_served import Marking, labels_only, second_choice, served
+from benchmarks.marks_served import Marking, served
 
 from benchmarks import marks_beds
 from counterclone.answers import Rows
@@ -41,22 +41,6 @@ def test_a_query_of_two_accounts_is_held_once_with_both() -> None:
     held = served([first, second])
     assert len(held) == int((first.roles != 0).sum())
     assert set(held.accounts) == {("first",), ("first", "second")}
-
-
-def test_a_suspect_that_hides_a_mark_behind_the_truth_is_found_by_its_second_choice() -> None:
-    toy = marking()
-    asked = toy.ask("thief", inputs(2000))
-    held = served([asked])
-    labels = dict(zip(map(bytes, asked.inputs), asked.marked, strict=True))
-
-    def suspect(queries: Features) -> Rows:
-        served_labels = np.array([labels[bytes(row)] for row in queries])
-        return 0.6 * toy.bed.victim(queries) + 0.4 * one_hot(served_labels, CLASSES)
-
-    assert toy.examine(held, labels_only(suspect)).p_value == 1.0
-    found = toy.examine(held, second_choice(suspect, held))
-    assert found.hits == found.trials == asked.n_triggers
-    assert toy.examine(held, second_choice(toy.bed.victim, held)).trials == 0  # no scores, no second choice
 
 
 def test_labels_that_the_key_didnt_draw_and_hidden_triggers_are_refused() -> None:

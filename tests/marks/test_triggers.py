@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from counterclone.answers import Reply, Rows
-from counterclone.errors import BudgetExhausted
+from counterclone.errors import BudgetExhausted, TargetError
 from counterclone.evidence import Evidence, Role, Served
 from counterclone.marks.triggers import Triggers
 from counterclone.protocols import Case
@@ -23,6 +23,7 @@ N = 600
 Labels = NDArray[np.int64]
 Suspect = Callable[[NDArray[np.float64]], Labels]
 ORDER = Prf.from_secret("order")
+MARK = Triggers(rate=0.05)
 
 
 def rows_of(labels: Labels, n_classes: int) -> Rows:
@@ -60,6 +61,18 @@ def examined(mark: Triggers, case: Case, suspect: Suspect, limit: int = 10**9) -
     return evidence
 
 
+def shown(case: Case, suspect: Callable[[NDArray[np.float64]], Rows], mark: Triggers = MARK) -> Evidence:
+    """What a suspect's scores tell."""
+    examination = mark.verify(case)
+    try:
+        asked = next(examination)
+        while True:
+            asked = examination.send(Reply(suspect(np.asarray(asked))))
+    except StopIteration as stop:
+        evidence: Evidence = stop.value
+        return evidence
+
+
 def memoriser(case: Case, accounts: frozenset[str] | None = None) -> Suspect:
     """Who learnt every answer, or those of some accounts, and knows the truth of the others."""
     served = case.served
@@ -72,9 +85,6 @@ def memoriser(case: Case, accounts: frozenset[str] | None = None) -> Suspect:
 def guesser(n_classes: int, seed: int) -> Suspect:
     rng = generator(seed, "guesser")
     return lambda asked: rng.integers(n_classes, size=len(asked))
-
-
-MARK = Triggers(rate=0.05)
 
 
 @given(st.integers(2, 12), st.floats(0.001, 0.05), st.sets(st.integers(0, 11), max_size=4), st.integers(0, 99))
@@ -140,6 +150,31 @@ def test_a_campaign_that_was_served_nothing_tells_nothing() -> None:
     case = replace(case_of(2, mark=MARK), campaigns=(("nobody", "noone"),))
     found = {each.account: each.p_value for each in examined(MARK, case, memoriser(case)).accounts}
     assert found["nobody+noone"] == 1.0
+
+
+def test_a_suspect_that_hides_a_mark_behind_the_truth_is_found_by_its_second_choice() -> None:
+    case = case_of(10, mark=MARK)
+    served = case.served
+    rows = dict(enumerate(0.6 * np.eye(10)[served.truths] + 0.4 * np.eye(10)[served.labels]))
+    places = {number: i for i, number in enumerate(np.asarray(served.inputs)[:, 0].tolist())}
+    evidence = shown(case, lambda asked: np.stack([rows[places[number]] for number in asked[:, 0].tolist()]))
+    assert evidence.hits == evidence.trials == int((served.roles == Role.MARKED).sum())
+    assert evidence.p_value == pytest.approx(9.0 ** -evidence.trials)
+
+
+def test_a_suspect_that_shows_labels_tells_only_where_it_differs() -> None:
+    mark = Triggers(rate=0.05, exclude_classes=(3,))
+    case = case_of(10, mark=mark)
+    truths = dict(zip(np.asarray(case.served.inputs)[:, 0].tolist(), case.served.truths.tolist(), strict=True))
+    right = shown(case, lambda asked: np.eye(10)[[truths[number] for number in asked[:, 0].tolist()]], mark)
+    excluded = shown(case, lambda asked: np.eye(10)[np.full(len(asked), 3)], mark)
+    assert (right.trials, excluded.trials) == (0, 0)
+    assert (right.p_value, excluded.p_value) == (1.0, 1.0)
+
+
+def test_a_suspect_with_other_classes_is_told() -> None:
+    with pytest.raises(TargetError, match="3 classes where the target has 10"):
+        shown(case_of(10, mark=MARK), lambda asked: np.full((len(asked), 3), 1 / 3))
 
 
 @pytest.mark.parametrize("n_classes", [2, 10])

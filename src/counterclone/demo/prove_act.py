@@ -97,7 +97,7 @@ def table(findings: Findings) -> report.Table:
         heads=("", "the copier's model", "an independent model"),
         rows=(("verdict", *(each.verdict.replace("-", " ") for each in both)),
               ("p-value, corrected for all accounts", *(f"{each.p_value:.1g}" for each in both)),
-              ("answers that differ and meet the key",
+              ("choices that meet the key",
                *(f"{each.marks[0].hits} of {each.marks[0].trials}" for each in both)),
               ("rank among 999 decoy keys",
                *("-" if each.p_decoy is None else f"{each.p_decoy:.3f}" for each in both)),

@@ -1,7 +1,7 @@
 """The test of keyed choices: a suspect that is independent of the key meets them by chance only.
 
-Only rows on which the suspect says something else than the target would have said without the mark tell anything.
-Among these, an independent suspect's answer is the drawn choice with a chance that the key's draw fixes.
+Only rows on which the suspect chooses something else than the target would have said without the mark tell
+anything. Among these, an independent suspect's choice is the drawn one with a chance that the key's draw fixes.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ TAKEN_UP = 0.5
 """The share of marks that the student has learnt whose chance of being proven is the power."""
 
 Numbers = NDArray[np.int64]
-Read = Callable[[Reply], Numbers]
-"""A suspect's answers as labels or choices, (queries,)."""
+Read = Callable[[Reply, Numbers], Numbers]
+"""What a suspect chose on rows of what was served; the target's own choice where it tells none: (queries,)."""
 
 
 class Counts(NamedTuple):
@@ -70,7 +70,7 @@ def examine(kind: str, case: Case, rows: Numbers, read: Read, test: Test) -> Exa
         kind: the mark's.
         case: what is tested.
         rows: of `case.served`, in any order; the key has its own.
-        read: a reply to labels.
+        read: a reply to choices.
         test: of what was read.
     """
     served = case.served
@@ -80,8 +80,9 @@ def examine(kind: str, case: Case, rows: Numbers, read: Read, test: Test) -> Exa
     at_once = 1 if case.stops_early else AT_ONCE
     try:
         while len(answers) < len(rows):
-            reply = yield take(served.inputs, rows[len(answers):len(answers) + at_once])
-            answers = np.concatenate([answers, read(reply)])
+            batch = rows[len(answers):len(answers) + at_once]
+            reply = yield take(served.inputs, batch)
+            answers = np.concatenate([answers, read(reply, batch)])
             if case.stops_early and _is_enough(case, test, rows, answers):
                 stopped_early = True
                 break
@@ -159,11 +160,12 @@ def _counted(hits: NDArray[np.bool_], where: Sequence[Numbers]) -> Counts:
 
 
 def _power(case: Case, test: Test, n_asked: int, n_other: int) -> float:
-    """Of a student that has learnt half of the marks and differs elsewhere as the suspect does."""
+    """Of a student that has learnt half of the marks, and elsewhere meets them by chance as the suspect does."""
     learnt = TAKEN_UP * n_asked
     differing = (1.0 - TAKEN_UP) * n_other
-    trials = round(learnt + differing)
-    return statistics.power(trials, learnt / max(learnt + differing, 1.0), test.null_rate, case.alpha)
+    trials = learnt + differing
+    hit_rate = (learnt + test.null_rate * differing) / max(trials, 1.0)
+    return statistics.power(round(trials), hit_rate, test.null_rate, case.alpha)
 
 
 class Choices:

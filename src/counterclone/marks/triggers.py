@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from counterclone import statistics
 from counterclone.answers import Reply, Rows, top_labels
+from counterclone.errors import TargetError
 from counterclone.evidence import Role
 from counterclone.marks import _draws
 from counterclone.marks._examination import Choices, Counts, Numbers, examine
@@ -27,16 +28,17 @@ class Triggers(Spec, frozen=True):
     the true and the served label change places. A neighbour beyond the canonical cell gets its true label, so who
     asks around each query can vote marks away, at several times the price; the rule `snap` makes cells larger.
 
-    Tested are the rows where the suspect doesn't say what the target would have said: it says the drawn label with
-    a chance of 1/(number of other labels), whatever the suspect is, if it is independent of the key. With one
-    other label only, differences on marked rows are compared with those on controls (hypergeometric).
+    Tested is which label a suspect ranks first among those that the key draws from, all but the target's own: the
+    drawn one with a chance of 1/(number of these), whatever the suspect is, if it is independent of the key. Who
+    shows no scores tells something only where it says another label than the target would have said. With one
+    other label only, such differences on marked rows are compared with those on controls (hypergeometric).
 
     Attributes:
         rate: the share of queries that are marked; also what it costs honest users, in accuracy at the most.
         exclude_classes: classes, by number, that are neither changed nor served instead of another.
         controls: controls for each marked query, which two classes need.
 
-    Source: Szyller, Atli, Marchal and Asokan, DAWN (ACM MM 2021); the test given the differences is ours.
+    Source: Szyller, Atli, Marchal and Asokan, DAWN (ACM MM 2021); the test by second choices is ours.
     """
 
     may_flip: ClassVar[bool] = True
@@ -77,10 +79,17 @@ class Triggers(Spec, frozen=True):
                 drawn = _draws.choices(case.order.subkey(f"decoy/{number}"), cells, n)
                 return _labels(others, served.truths[rows], drawn)
 
+            def favourites(reply: Reply, rows: Numbers) -> Numbers:
+                return _favourites(_checked(reply, served.classes), others, served.truths[rows])
+
             rows = np.flatnonzero(served.roles == Role.MARKED)
-            return examine("triggers", case, rows, _labels_of, Choices(served, n, decoys, case.decoys))
+            return examine("triggers", case, rows, favourites, Choices(served, n, decoys, case.decoys))
+
+        def labels(reply: Reply, rows: Numbers) -> Numbers:
+            return top_labels(_checked(reply, served.classes)).astype(np.int64)
+
         rows = np.arange(len(served))
-        return examine("triggers", case, rows, _labels_of, Selection(case, 1.0 / (1.0 + self.controls)))
+        return examine("triggers", case, rows, labels, Selection(case, 1.0 / (1.0 + self.controls)))
 
     def _others(self, n_classes: int) -> Numbers:
         """The classes that may be changed, ascending."""
@@ -143,8 +152,20 @@ def _labels(others: Numbers, truths: Numbers, drawn: Numbers) -> Numbers:
     return labels
 
 
-def _labels_of(reply: Reply) -> Numbers:
-    return top_labels(reply.rows).astype(np.int64)
+def _checked(reply: Reply, n_classes: int) -> Rows:
+    if reply.rows.shape[1] != n_classes:
+        raise TargetError(f"the suspect has {reply.rows.shape[1]} classes, the target {n_classes}; expected the "
+                          "same classes in the same order; wrap the suspect in a function that maps them")
+    return reply.rows
+
+
+def _favourites(rows: Rows, others: Numbers, truths: Numbers) -> Numbers:
+    """What ranks first among the labels that the key draws from, the true one where several do: (n,)."""
+    scores = rows[:, others]
+    scores[others == truths[:, None]] = -np.inf
+    ordered = np.sort(scores, axis=1)
+    favourites: Numbers = np.where(ordered[:, -1] > ordered[:, -2], others[scores.argmax(axis=1)], truths)
+    return favourites
 
 
 def _without_ties(rows: Rows, marked: NDArray[np.intp], labels: Numbers) -> Rows:

@@ -17,7 +17,8 @@ from counterclone.prove.signed import Signed, read_signed
 FOLDER = "commitments"
 SCHEME = 1
 STATISTIC = ("Holm over the pooled test of each mark and over every account and campaign by the marked rows that "
-             "only it was served; binomial or hypergeometric given the rows that differ")
+             "only it was served; binomial over the suspect's choices among the labels that the key draws from, "
+             "with two labels hypergeometric over the rows that differ")
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):

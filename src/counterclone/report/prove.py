@@ -25,7 +25,7 @@ def table(verdict: Verdict) -> Table:
         ("queries", f"{verdict.queries:,}"),
         ("power, half of the marks taken up", f"{verdict.power:.1%}"),
         *((f"mark {mark.kind}",
-           f"{mark.hits} of {mark.trials} answers that differ meet the key, p = {mark.p_value:.2g}")
+           f"{mark.hits} of {mark.trials} choices meet the key, p = {mark.p_value:.2g}")
           for mark in verdict.marks),
         *((f"account {each.account}", f"p = {each.p_adjusted:.2g}") for each in verdict.accounts)]
     if verdict.basis:
