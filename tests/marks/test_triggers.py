@@ -173,7 +173,7 @@ def test_a_suspect_that_shows_labels_tells_only_where_it_differs() -> None:
 
 
 def test_a_suspect_with_other_classes_is_told() -> None:
-    with pytest.raises(TargetError, match="3 classes where the target has 10"):
+    with pytest.raises(TargetError, match="3 classes, the target 10"):
         shown(case_of(10, mark=MARK), lambda asked: np.full((len(asked), 3), 1 / 3))
 
 
