@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import re
@@ -96,12 +97,15 @@ def verbs(group: click.Group = cli.cli, *path: str) -> list[tuple[str, ...]]:
     return [path, *found] if path else found
 
 
+GROUPS = {("keys",), ("keys", "marks"), ("cases",)}
+
+
 def test_help_says_what_everything_does(golden: Callable[[str, str], None]) -> None:
     pages = [output(*verb, "--help") for verb in [(), *verbs()]]
     golden("cli_help.txt", "\n".join(pages))
 
 
-@pytest.mark.parametrize("verb", [verb for verb in verbs() if verb not in {("keys",), ("cases",)}], ids=" ".join)
+@pytest.mark.parametrize("verb", [verb for verb in verbs() if verb not in GROUPS], ids=" ".join)
 def test_every_verb_has_the_common_options(verb: tuple[str, ...]) -> None:
     text = output(*verb, "-h")
     assert all(option in text for option in ("--config FILE", "--json", "--seed INTEGER", "--debug"))
@@ -370,6 +374,79 @@ def test_keys_need_a_configuration_and_a_sound_file(arguments: list[str]) -> Non
     write("")
     write("[{", "counterclone.keys.json")
     assert failure(*arguments)[0].startswith("counterclone: counterclone.keys.json: ")
+
+
+# keys marks
+
+MARKED = '[[mark]]\nkind = "triggers"\n'
+
+
+def test_mark_keys_are_made_once_and_for_their_owner() -> None:
+    write("prove.keys = 'ours'")
+    result = run("keys", "marks", "create")
+    assert result.exit_code == 0
+    signer = re.fullmatch("Made mark keys in ours; what they sign is checked by ([0-9a-f]{64})\n", result.stdout)
+    assert signer
+    assert "Keep a copy of the folder elsewhere" in result.stderr
+    kept = [path for path in Path("ours").iterdir() if path.is_file()]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in kept} == {
+        "root.key": "0o600", "signing.key": "0o600"}
+    assert not any(signer[1] in path.read_text() or path.read_text().strip() in result.output for path in kept)
+    line, = failure("keys", "marks", "create")
+    assert line.startswith("counterclone: ours/signing.key: there is a mark key already")
+
+
+def test_what_is_committed_to_is_said_once_and_rotated_at_will() -> None:
+    write(MARKED)
+    signer = json_output("keys", "marks", "create")["signer"]
+    first, again = json_output("keys", "marks", "commit"), json_output("keys", "marks", "commit")
+    assert (first["is_new"], again["is_new"]) == (True, False)
+    assert first["commitment"] == again["commitment"]
+    rotated = json_output("keys", "marks", "rotate")
+    assert rotated["is_new"]
+    assert json_output("keys", "marks", "commit") == {**rotated, "is_new": False}
+    write(MARKED + "rate = 0.01\n")
+    changed = json_output("keys", "marks", "commit")["commitment"]
+    assert changed["marks"] == [{"kind": "triggers", "rate": 0.01, "exclude_classes": [], "controls": 1.0}]
+    listed = json_output("keys", "marks", "list")["commitments"]
+    assert listed == [first["commitment"], rotated["commitment"], changed]
+    assert [each["number"] for each in listed] == [1, 2, 3]
+    assert len({each["key"] for each in listed}) == len({each["digest"] for each in listed}) == 3
+    for each in listed:
+        signed = json.loads(Path(f"counterclone.marks/commitments/{each['number']:06}.json").read_text())
+        assert hashlib.sha256(signed["statement"].encode()).hexdigest() == each["digest"]
+        assert json.loads(signed["statement"])["signer"] == signer
+
+
+def test_commitments_are_listed_with_what_is_published() -> None:
+    write(MARKED)
+    run("keys", "marks", "create")
+    assert output("keys", "marks", "list") == ""
+    made = run("keys", "marks", "commit")
+    assert "Publish the digest now" in made.stderr
+    assert re.fullmatch(r"1  \d{4}-\d\d-\d\d \d\d:\d\d UTC  triggers rate=0.002 exclude_classes=\[\] controls=1.0\n"
+                        r"   digest [0-9a-f]{64}\n   key    [0-9a-f]{64}\n", made.stdout)
+    assert output("keys", "marks", "list") == made.stdout
+    assert run("keys", "marks", "commit").stderr == "It was made before; nothing has changed.\n"
+
+
+@pytest.mark.parametrize("verb", ["commit", "rotate"])
+def test_commitments_need_a_mark_and_its_keys(verb: str) -> None:
+    write("")
+    assert failure("keys", "marks", verb)[0].startswith("counterclone: [[mark]]: the file has no mark to commit to")
+    write(MARKED)
+    assert "there is no mark key; `counterclone keys marks create` makes one" in failure("keys", "marks", verb)[0]
+
+
+def test_a_commitment_that_was_changed_is_one_line() -> None:
+    write(MARKED)
+    run("keys", "marks", "create")
+    run("keys", "marks", "commit")
+    path = Path("counterclone.marks/commitments/000001.json")
+    path.write_text(path.read_text().replace("0.002", "0.003"))
+    for verb in ("commit", "rotate", "list"):
+        line, = failure("keys", "marks", verb)
+        assert "commitment 1 isn't signed by the key" in line
 
 
 # cases

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from counterclone import Guard
 from counterclone.answers import Reply
+from counterclone.compose import mark_keys
 from counterclone.compose.marks import mark_key
 from counterclone.errors import ConfigError
 from counterclone.evidence import Evidence, Role, Served
@@ -328,3 +329,21 @@ def test_check_finds_two_marks(tmp_path: Path) -> None:
                           check=False)
     assert done.returncode == 2
     assert "a row carries one mark" in done.stderr.decode()
+
+
+def test_a_guard_goes_on_under_its_commitment_until_it_starts_again(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch)
+    keys = Custody.load(tmp_path / "counterclone.marks")
+
+    def numbers() -> list[int]:
+        return [int(number) for part in reading.parts(tmp_path / "ledger", keys)
+                for number in part.records["commitment"]]
+
+    assert mark_keys.rotate(str(tmp_path / "counterclone.toml")).commitment.number == 2
+    guard.refresh(force=True)
+    served(guard, "ann", generator(3, "asked").normal(size=(2, N_FEATURES)))
+    guard.close()
+    assert numbers() == [1, 1, 1]
+    begin(tmp_path, monkeypatch).close()
+    assert numbers() == [1, 1, 1, 2]

@@ -18,6 +18,7 @@ import msgspec
 from counterclone import config, plugins
 from counterclone.cli._cases import cases
 from counterclone.cli._common import EXIT_FINDING, Command, common, print_json
+from counterclone.cli._marks import marks
 from counterclone.errors import ConfigError
 
 
@@ -236,7 +237,10 @@ def list_(family: str, config_file: str | None, as_json: bool, seed: int) -> Non
 
 @cli.group()
 def keys() -> None:
-    """Create and list API keys."""
+    """Create and list API keys; create, commit to and rotate mark keys."""
+
+
+keys.add_command(marks)
 
 
 @keys.command("create")

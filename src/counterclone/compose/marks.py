@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from counterclone import plugins
 from counterclone.compose.watermarks import watermark
 from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
 from counterclone.guard.marking import Marking
-from counterclone.protocols import Watermark
 from counterclone.prove.commitments import Chain, Commitment, Terms
 from counterclone.prove.custody import Custody
 from counterclone.prove.ledger import LedgerWriter
@@ -39,7 +39,7 @@ class Marker:
         try:
             keys = Custody.kept(folder / config.prove.keys)
             chain = Chain(folder / config.prove.keys, keys)
-            commitment = chain.in_force(_committed(config, kind, mark), time.time())
+            commitment = chain.in_force(committed_terms(config), time.time())
             self._ledger = LedgerWriter(folder / config.prove.ledger, keys, commitment)
         except LedgerError as error:
             raise ConfigError(str(error)) from None
@@ -55,10 +55,15 @@ class Marker:
         self._ledger.close()
 
 
-def _committed(config: Config, kind: str, mark: Watermark) -> Terms:
-    """What the file's mark commits to; options that were left out with their defaults."""
-    options = msgspec.to_builtins(mark)
-    return Terms(model=config.target.url, epoch=config.target.epoch, marks=({"kind": kind, **options},),
+def committed_terms(config: Config) -> Terms:
+    """What the file's marks commit to; options that were left out with their defaults.
+
+    Raises:
+        ConfigError: a table is none of a mark.
+    """
+    built = [plugins.build("marks", table, "[[mark]]") for table in config.mark]
+    marks = tuple({"kind": plugins.kind_of(spec), **msgspec.to_builtins(spec)} for spec in built)
+    return Terms(model=config.target.url, epoch=config.target.epoch, marks=marks,
                  budget=config.prove.budget, alpha=config.prove.alpha, decoys=config.prove.decoys)
 
 

@@ -1,0 +1,84 @@
+"""The verbs `keys marks`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from counterclone.cli._common import common, print_json
+
+
+@click.group()
+def marks() -> None:
+    """Create, commit to and rotate the keys that mark answers."""
+
+
+@marks.command("create")
+@common
+def create_mark_keys(config_file: str | None, as_json: bool, seed: int) -> None:
+    """Make the mark keys, in files that only their owner reads."""
+    from counterclone.compose import mark_keys
+
+    made = mark_keys.create(config_file)
+    if as_json:
+        print_json(made)
+        return
+    click.echo(f"Made mark keys in {made.folder}; what they sign is checked by {made.signer}")
+    click.echo("Keep a copy of the folder elsewhere: without it nothing can be proven.", err=True)
+
+
+@marks.command("commit")
+@common
+def commit_to_marks(config_file: str | None, as_json: bool, seed: int) -> None:
+    """Commit to the marks of the file, if that isn't done."""
+    from counterclone.compose import mark_keys
+
+    _show_change(mark_keys.commit(config_file), as_json=as_json)
+
+
+@marks.command("rotate")
+@common
+def rotate_mark_key(config_file: str | None, as_json: bool, seed: int) -> None:
+    """Commit to the next key: draw the marks anew from the guard's next start on."""
+    from counterclone.compose import mark_keys
+
+    _show_change(mark_keys.rotate(config_file), as_json=as_json)
+
+
+@marks.command("list")
+@common
+def list_commitments(config_file: str | None, as_json: bool, seed: int) -> None:
+    """List the commitments, oldest first."""
+    from counterclone.compose import mark_keys
+
+    found = mark_keys.commitments(config_file)
+    if as_json:
+        print_json({"commitments": found})
+        return
+    for each in found:
+        _show(each)
+
+
+def _show_change(change: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(change)
+        return
+    _show(change.commitment)
+    if change.is_new:
+        click.echo("Publish the digest now: who has it from before the suspect knows that the key wasn't chosen "
+                   "after it. Guards mark by this key once they are started again.", err=True)
+    else:
+        click.echo("It was made before; nothing has changed.", err=True)
+
+
+def _show(commitment: Any) -> None:
+    created = datetime.fromtimestamp(commitment.created, UTC).strftime("%Y-%m-%d %H:%M")
+    click.echo(f"{commitment.number}  {created} UTC  {', '.join(map(_mark, commitment.marks))}")
+    click.echo(f"   digest {commitment.digest}\n   key    {commitment.key}")
+
+
+def _mark(table: dict[str, Any]) -> str:
+    options = " ".join(f"{name}={value}" for name, value in table.items() if name != "kind")
+    return f"{table['kind']} {options}".strip()
