@@ -424,7 +424,8 @@ def test_commitments_are_listed_with_what_is_published() -> None:
     assert output("keys", "marks", "list") == ""
     made = run("keys", "marks", "commit")
     assert "Publish the digest now" in made.stderr
-    assert re.fullmatch(r"1  \d{4}-\d\d-\d\d \d\d:\d\d UTC  triggers rate=0.002 exclude_classes=\[\] controls=1.0\n"
+    marks = r"triggers rate=0\.002 exclude_classes=\[\] controls=1\.0"
+    assert re.fullmatch(rf"1  \d{{4}}-\d\d-\d\d \d\d:\d\d UTC  {marks}\n"
                         r"   digest [0-9a-f]{64}\n   key    [0-9a-f]{64}\n", made.stdout)
     assert output("keys", "marks", "list") == made.stdout
     assert run("keys", "marks", "commit").stderr == "It was made before; nothing has changed.\n"
@@ -433,7 +434,7 @@ def test_commitments_are_listed_with_what_is_published() -> None:
 @pytest.mark.parametrize("verb", ["commit", "rotate"])
 def test_commitments_need_a_mark_and_its_keys(verb: str) -> None:
     write("")
-    assert failure("keys", "marks", verb)[0].startswith("counterclone: [[mark]]: the file has no mark to commit to")
+    assert failure("keys", "marks", verb)[0].startswith("counterclone: [[mark]]: the file has no mark to commit")
     write(MARKED)
     assert "there is no mark key; `counterclone keys marks create` makes one" in failure("keys", "marks", verb)[0]
 
