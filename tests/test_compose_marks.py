@@ -19,15 +19,15 @@ from prometheus_client import CollectorRegistry
 from counterclone import Guard
 from counterclone.answers import Reply
 from counterclone.compose import mark_keys
-from counterclone.compose.marks import mark_key
 from counterclone.errors import ConfigError
 from counterclone.evidence import Evidence, Role, Served
 from counterclone.guard import asgi
 from counterclone.marks.triggers import Triggers
 from counterclone.protocols import Case, Examination
+from counterclone.prove import opened as records
 from counterclone.prove import reading
 from counterclone.prove.commitments import Chain, Commitment
-from counterclone.prove.custody import Custody
+from counterclone.prove.custody import Custody, mark_key
 from counterclone.queries import Features
 from counterclone.randomness import Prf, generator
 
@@ -90,7 +90,8 @@ def opened(folder: Path) -> tuple[Custody, Commitment, Served]:
     keys = Custody.load(folder / "counterclone.marks")
     commitment = Chain(folder / "counterclone.marks", keys).all()[-1]
     parts = reading.parts(folder / "ledger", keys)
-    return keys, commitment, reading.served(reading.marked(parts, commitment.number, "triggers"))
+    rows = reading.served_under(parts, commitment.number)
+    return keys, commitment, records.served(records.by_query(rows, "triggers"))
 
 
 def examined(examination: Examination, suspect: Any) -> Evidence:
@@ -123,7 +124,7 @@ def test_a_copy_is_proven_and_an_independent_model_is_not(tmp_path: Path, monkey
     assert n_changed == int((rows.roles == Role.MARKED).sum()) > 30
     assert (rows.truths == truth(np.asarray(rows.inputs))).all()
     epoch = Prf(keys.epoch_key(commitment.number))
-    case = Case(served=rows, key=mark_key(keys, commitment, "triggers"), order=epoch.subkey("order"),
+    case = Case(served=rows, key=mark_key(keys.epoch_key(commitment.number), "triggers"), order=epoch.subkey("order"),
                 budget=10_000)
 
     def verdict(inputs: Features, labels: Labels) -> Evidence:

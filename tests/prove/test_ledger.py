@@ -20,10 +20,16 @@ from counterclone.prove import merkle, reading
 from counterclone.prove.commitments import Chain, Commitment, Terms
 from counterclone.prove.custody import Custody
 from counterclone.prove.ledger import Head, LedgerWriter
+from counterclone.prove.opened import Opened, by_query, served
 from counterclone.prove.records import FORMAT
 
 TERMS = Terms(model="m", epoch="1", marks=({"kind": "triggers", "rate": 0.002},))
 SCORES = np.array([0.1, 0.9])
+
+
+def marked(folder: Path, keys: Custody) -> list[list[Opened]]:
+    """The marked queries that a ledger holds."""
+    return by_query(reading.served_under(reading.parts(folder / "ledger", keys), 1), "triggers")
 
 
 def entry(number: int, *, account: int = 0, is_marked: bool = False, mark: str = "triggers") -> Entry:
@@ -60,13 +66,13 @@ def test_marked_rows_come_back_once_each_with_all_accounts(begin: Begin, keys: C
     writer.append([entry(8, is_marked=True), entry(9, is_marked=True, mark="another")])
     parts = reading.parts(tmp_path / "ledger", keys)  # while somebody writes
     writer.close()
-    served = reading.served(reading.marked(parts, 1, "triggers"))
-    assert served.cells == [b"cell 5", b"cell 8"]
-    assert served.roles.tolist() == [Role.MARKED, Role.CONTROL]
-    assert served.accounts == [(f"{1:016x}", f"{2:016x}"), (f"{0:016x}",)]
-    assert np.asarray(served.inputs).tolist() == [[5.0], [8.0]]
-    assert (served.classes, served.truths.tolist(), served.labels.tolist()) == (2, [0, 0], [1, 1])
-    assert not reading.marked(parts, 2, "triggers")
+    held = served(by_query(reading.served_under(parts, 1), "triggers"))
+    assert held.cells == [b"cell 5", b"cell 8"]
+    assert held.roles.tolist() == [Role.MARKED, Role.CONTROL]
+    assert held.accounts == [(f"{1:016x}", f"{2:016x}"), (f"{0:016x}",)]
+    assert np.asarray(held.inputs).tolist() == [[5.0], [8.0]]
+    assert (held.classes, held.truths.tolist(), held.labels.tolist()) == (2, [0, 0], [1, 1])
+    assert not reading.served_under(parts, 2)
 
 
 def test_a_record_tells_nothing_and_is_of_one_size(begin: Begin, tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_two_processes_have_two_parts(begin: Begin, keys: Custody, tmp_path: Pat
     for number, writer in enumerate(writers):
         writer.append([entry(1, account=number, is_marked=True)])
         writer.close()
-    rows, = reading.marked(reading.parts(tmp_path / "ledger", keys), 1, "triggers")
+    rows, = marked(tmp_path, keys)
     assert sorted(opened.account for opened in rows) == [f"{0:016x}", f"{1:016x}"]
     assert writers[0].id != writers[1].id
 
@@ -119,7 +125,7 @@ def test_half_a_record_is_cut(n_bytes: int, begin: Begin, keys: Custody, tmp_pat
     assert writer.size == size + 1  # that it began again
     writer.append([entry(3, is_marked=True)])
     writer.close()
-    assert len(reading.marked(reading.parts(tmp_path / "ledger", keys), 1, "triggers")) == 2
+    assert len(marked(tmp_path, keys)) == 2
 
 
 @pytest.mark.parametrize("name", ["log", "payloads", "heads.jsonl", "id"])
@@ -132,9 +138,9 @@ def test_a_changed_byte_is_found(name: str, begin: Begin, keys: Custody, tmp_pat
     for place in range(0, len(content) - 1, max(len(content) // 40, 1)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1:])
         with pytest.raises(LedgerError, match="restore"):
-            reading.marked(reading.parts(tmp_path / "ledger", keys), 1, "triggers")
+            marked(tmp_path, keys)
     path.write_bytes(content)
-    assert reading.marked(reading.parts(tmp_path / "ledger", keys), 1, "triggers")
+    assert marked(tmp_path, keys)
 
 
 def test_a_log_that_was_cut_is_not_gone_on_with(begin: Begin, tmp_path: Path) -> None:
@@ -161,7 +167,7 @@ def test_what_cannot_be_written_does_not_count(begin: Begin, keys: Custody, tmp_
     writer = begin()
     assert writer.size == size + 1
     writer.close()
-    assert len(reading.marked(reading.parts(tmp_path / "ledger", keys), 1, "triggers")) == 1
+    assert len(marked(tmp_path, keys)) == 1
 
 
 def test_a_forked_process_writes_nothing(begin: Begin, tmp_path: Path) -> None:
@@ -234,6 +240,6 @@ def test_nothing_that_was_acknowledged_is_missing_after_a_kill(keys: Custody, co
         first = max(acknowledged) + 10
     LedgerWriter(tmp_path / "ledger", keys, commitment).close()  # it opens again
     part, = reading.parts(tmp_path / "ledger", keys)
-    kept = {int(bytes.fromhex(reading._payload(opened.payload).cell).split()[1]) for opened in part.opened()}
+    kept = {int(bytes.fromhex(opened.read().cell).split()[1]) for opened in part.opened()}
     assert {number for number in acknowledged if number % 5 == 1} <= kept
     assert int((part.records["kind"] == 1).sum()) >= len(acknowledged)

@@ -12,10 +12,9 @@ from counterclone.compose.watermarks import watermark
 from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
 from counterclone.guard.marking import Marking
-from counterclone.prove.commitments import Chain, Commitment, Terms
-from counterclone.prove.custody import Custody
+from counterclone.prove.commitments import Chain, Terms
+from counterclone.prove.custody import Custody, mark_key
 from counterclone.prove.ledger import LedgerWriter
-from counterclone.randomness import Prf
 
 
 class Marker:
@@ -43,7 +42,8 @@ class Marker:
             self._ledger = LedgerWriter(folder / config.prove.ledger, keys, commitment)
         except LedgerError as error:
             raise ConfigError(str(error)) from None
-        self.marking = Marking(kind, mark, mark_key(keys, commitment, kind), self._ledger, time.time)
+        key = mark_key(keys.epoch_key(commitment.number), kind)
+        self.marking = Marking(kind, mark, key, self._ledger, time.time)
 
     def troubles(self) -> list[str]:
         """What doesn't work just now, in words."""
@@ -65,8 +65,3 @@ def committed_terms(config: Config) -> Terms:
     marks = tuple({"kind": plugins.kind_of(spec), **msgspec.to_builtins(spec)} for spec in built)
     return Terms(model=config.target.url, epoch=config.target.epoch, marks=marks,
                  budget=config.prove.budget, alpha=config.prove.alpha, decoys=config.prove.decoys)
-
-
-def mark_key(keys: Custody, commitment: Commitment, kind: str) -> Prf:
-    """A mark's own key under a commitment."""
-    return Prf(keys.epoch_key(commitment.number)).subkey(f"mark/{kind}")

@@ -7,21 +7,17 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from counterclone import config as configuration
-from counterclone import plugins
 from counterclone.compose import callables
-from counterclone.compose.marks import mark_key
 from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
 from counterclone.evidence import Evidence
-from counterclone.protocols import Case, Mark
 from counterclone.prove import reading, verification
 from counterclone.prove.commitments import Chain, Commitment
 from counterclone.prove.custody import Custody
+from counterclone.prove.questions import Scope, questions
 from counterclone.prove.verification import Question, Verdict
-from counterclone.randomness import Prf
 from counterclone.targets.http import Endpoint, reaching
 from counterclone.targets.local import Local, Predict
 
@@ -68,14 +64,14 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     ledger = folder / config.prove.ledger
     if options.journal is not None:
         ledger = options.journal.parent / ledger.name
-    commitment, questions = _questions(options, keys, chain, ledger)
-    n_rows = sum(len(question.case.served) for question in questions)
+    commitment, asked = _questions(options, keys, chain, ledger)
+    n_rows = sum(len(question.case.served) for question in asked)
     say(f"prove: {n_rows:,} marked queries and controls under commitment {commitment.number}; asking the suspect")
-    evidence = asyncio.run(_examined(options, config, questions, say))
+    evidence = asyncio.run(_examined(options, config, asked, say))
     name = options.suspect if isinstance(options.suspect, str) else getattr(options.suspect, "__name__", "suspect")
     return verification.verdict(
-        questions, evidence, suspect=name, commitment=commitment.number,
-        least_trials=1 if options.accounts else commitment.statement.terms.least_trials, basis=options.basis)
+        asked, evidence, suspect=name, commitment=commitment.number,
+        least_trials=_scope(options).least_trials(commitment.statement), basis=options.basis)
 
 
 def _questions(options: Options, keys: Custody, chain: Sequence[Commitment],
@@ -89,34 +85,21 @@ def _questions(options: Options, keys: Custody, chain: Sequence[Commitment],
         raise LedgerError("there is no commitment, so nothing was marked; put [[mark]] into the file and run "
                           "the guard")
     parts = reading.parts(ledger, keys)
-    wanted = [each for each in reversed(chain) if options.commitment in (None, each.number)]
-    for commitment in wanted:
-        questions = [question for table in commitment.statement.terms.marks
-                     if (question := _question(options, keys, commitment, parts, dict(table))) is not None]
-        if questions:
-            return commitment, questions
+    for commitment in reversed(chain):
+        if options.commitment in (None, commitment.number):
+            rows = reading.served_under(parts, commitment.number)
+            found = questions(commitment.statement, keys.epoch_key(commitment.number), rows, _scope(options))
+            if found:
+                return commitment, found
     named = "any commitment" if options.commitment is None else f"commitment {options.commitment}"
     whom = f" to {', '.join(options.accounts)}" if options.accounts else ""
     raise ConfigError(f"{ledger}: nothing marked was served{whom} under {named} (there are {len(chain)}); "
                       "`counterclone watch` lists the accounts")
 
 
-def _question(options: Options, keys: Custody, commitment: Commitment, parts: Sequence[reading.Part],
-              table: dict[str, object]) -> Question | None:
-    spec = plugins.build("marks", table, f"commitment {commitment.number}")
-    kind = plugins.kind_of(spec)
-    rows = reading.marked(parts, commitment.number, kind)
-    if options.accounts:
-        wanted = set(options.accounts)
-        rows = [records for records in rows if {each.account for each in records} & wanted]
-    if not rows:
-        return None
-    terms = commitment.statement.terms
-    case = Case(served=reading.served(rows), key=mark_key(keys, commitment, kind),
-                order=Prf(keys.epoch_key(commitment.number)).subkey("order"), budget=terms.budget,
-                alpha=terms.alpha, decoys=terms.decoys, stops_early=options.stops_early,
-                campaigns=tuple(map(_campaign, options.campaigns)))
-    return Question(mark=cast(Mark, spec), case=case)
+def _scope(options: Options) -> Scope:
+    return Scope(accounts=tuple(options.accounts), campaigns=tuple(map(_campaign, options.campaigns)),
+                 stops_early=options.stops_early)
 
 
 def _campaign(text: str) -> tuple[str, ...]:
@@ -135,7 +118,7 @@ def _is_url(suspect: str | Predict) -> bool:
     return isinstance(suspect, str) and "://" in suspect
 
 
-async def _examined(options: Options, config: Config, questions: Sequence[Question],
+async def _examined(options: Options, config: Config, asked: Sequence[Question],
                     say: Callable[[str], None]) -> list[Evidence]:
     suspected = options.suspect
     if isinstance(suspected, str) and _is_url(suspected):
@@ -143,11 +126,11 @@ async def _examined(options: Options, config: Config, questions: Sequence[Questi
                             os.environ.get(config.target.api_key_env, ""), config.target.connect_seconds,
                             config.target.answer_seconds)
         async with reaching(endpoint, say) as suspect:
-            return await verification.examine(questions, suspect)
+            return await verification.examine(asked, suspect)
     if isinstance(suspected, str):
         suspected = callables.named(suspected, "SUSPECT", "predict_proba")
     local = Local(suspected, seconds=config.target.answer_seconds)
     try:
-        return await verification.examine(questions, local)
+        return await verification.examine(asked, local)
     finally:
         local.close()

@@ -138,6 +138,16 @@ def key_commitment(key: bytes) -> str:
     return hashlib.sha256(b"counterclone/key/1" + key).hexdigest()
 
 
+def mark_key(epoch_key: bytes, kind: str) -> Prf:
+    """A mark's own key of an epoch."""
+    return Prf(epoch_key).subkey(f"mark/{kind}")
+
+
+def order_key(epoch_key: bytes) -> Prf:
+    """What draws the order of the queries, and the decoys."""
+    return Prf(epoch_key).subkey("order")
+
+
 def is_signed(signer: str, message: bytes, signature: str) -> bool:
     """Whether a message has a signature of a public key, both in hexadecimal."""
     try:

@@ -3,52 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from counterclone.errors import LedgerError
-from counterclone.evidence import Payload, Role, Served
 from counterclone.prove import ledger
 from counterclone.prove.custody import Custody
 from counterclone.prove.ledger import FRAME, HEADS_FILE, ID_FILE, LOG_FILE, PAYLOADS_FILE, Head
 from counterclone.prove.merkle import Frontier, Tree
-from counterclone.prove.records import DTYPE, FORMAT, SALT_BYTES, Kind, Record
+from counterclone.prove.opened import Opened
+from counterclone.prove.records import DTYPE, FORMAT, SALT_BYTES, Kind
 from counterclone.prove.signed import read_signed
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A record of a marked query or a control, with what opens it.
-
-    Attributes:
-        part: which part of the ledger it is in.
-        index: its number there.
-        payload: as it was sealed.
-    """
-
-    part: Part
-    index: int
-    payload: bytes
-
-    @property
-    def account(self) -> str:
-        """Whom it was served to."""
-        return bytes(self.part.records["account"][self.index]).hex()
-
-    def record(self) -> bytes:
-        """The record's bytes."""
-        return bytes(self.part.records[self.index].tobytes())
-
-    def salt(self) -> bytes:
-        """What opens its hashes."""
-        return self.part.salt(self.index)
 
 
 class Part:
@@ -112,10 +81,12 @@ class Part:
                 payload = ledger.decrypted(cipher, self.id, index, content)
             except InvalidTag:
                 raise self._changed(f"the payload of record {index}") from None
-            self._check(index, payload)
+            opened = Opened(self.id, index, self.records[index].tobytes(), self.salt(index), payload)
+            if not opened.is_whole():
+                raise self._changed(f"record {index}")
             missing.discard(index)
-            if self.records["kind"][index] == Kind.ANSWER:
-                yield Opened(self, index, payload)
+            if opened.kind == Kind.ANSWER:
+                yield opened
         if missing:
             raise self._changed(f"the payload of record {min(missing)}")
 
@@ -123,16 +94,6 @@ class Part:
         """The records that have one: their seal isn't that of nothing."""
         return {index for index, seal in enumerate(self.records["seal"])
                 if bytes(seal) != hashlib.sha256(self.salt(index)).digest()}
-
-    def _check(self, index: int, payload: bytes) -> None:
-        """That a payload, and query and answer in it, are those of its record."""
-        record = self.records[index]
-        kind = Kind(int(record["kind"]))
-        cell, answer = (b"", payload) if kind is not Kind.ANSWER else _sealed_parts(payload)
-        made = Record(kind, int(record["commitment"]), float(record["time"]), bytes(record["account"]), cell,
-                      answer, payload)
-        if made.sealed(self.salt(index)) != record.tobytes():
-            raise self._changed(f"record {index}")
 
     def _check_heads(self) -> None:
         roots = {}
@@ -172,51 +133,10 @@ def parts(folder: Path, keys: Custody) -> list[Part]:
     return [Part(path, keys) for path in found]
 
 
-def marked(ledger_parts: Sequence[Part], commitment: int, kind: str) -> list[list[Opened]]:
-    """The marked queries and controls of one mark under one commitment, each with all records of it.
+def served_under(ledger_parts: Sequence[Part], commitment: int) -> list[Opened]:
+    """The marked queries and controls that were served under one commitment.
 
     Raises:
         LedgerError: something was changed.
     """
-    found: dict[str, list[Opened]] = {}
-    for part in ledger_parts:
-        for opened in part.opened():
-            payload = _payload(opened.payload)
-            if payload.mark == kind and int(part.records["commitment"][opened.index]) == commitment:
-                found.setdefault(payload.cell, []).append(opened)
-    return [found[cell] for cell in sorted(found)]
-
-
-def served(rows: Sequence[Sequence[Opened]]) -> Served:
-    """Marked queries and controls, each once; none of those with another number of classes than most."""
-    payloads = [_payload(each[0].payload) for each in rows]
-    sizes = [payload.classes for payload in payloads]
-    classes = max(set(sizes), key=sizes.count) if sizes else 0
-    kept = [i for i, payload in enumerate(payloads) if payload.classes == classes]
-    chosen = [payloads[i] for i in kept]
-    inputs: Any = [payload.query["text"] for payload in chosen if "text" in payload.query]
-    if len(inputs) < len(chosen) or not chosen:
-        inputs = np.array([payload.query["features"] for payload in chosen], dtype=np.float64)
-    return Served(
-        inputs=inputs, cells=[bytes.fromhex(payload.cell) for payload in chosen],
-        roles=np.array([Role[payload.role.upper()] for payload in chosen], dtype=np.int8),
-        truths=np.array([payload.true for payload in chosen], dtype=np.int64),
-        labels=np.array([payload.answer["label"] for payload in chosen], dtype=np.int64),
-        accounts=[tuple(sorted({opened.account for opened in rows[i]})) for i in kept], classes=classes)
-
-
-def _payload(content: bytes) -> Payload:
-    try:
-        return msgspec.json.decode(content, type=Payload)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise LedgerError(f"a payload of the ledger can't be read: {error}; it is of another version") from None
-
-
-def answer_bytes(answer: Mapping[str, Any]) -> bytes:
-    """What a record's hash of the answer is of: the released row as float64, little endian."""
-    return np.asarray(answer["scores"], dtype="<f8").tobytes()
-
-
-def _sealed_parts(payload: bytes) -> tuple[bytes, bytes]:
-    opened = _payload(payload)
-    return bytes.fromhex(opened.cell), answer_bytes(opened.answer)
+    return [opened for part in ledger_parts for opened in part.opened() if opened.commitment == commitment]

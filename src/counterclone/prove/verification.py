@@ -14,6 +14,7 @@ from counterclone.budgets import Meter
 from counterclone.driver import drive
 from counterclone.evidence import Evidence, Role, Served
 from counterclone.protocols import Case, Mark, Target
+from counterclone.prove.opened import Opened
 
 DECOY_GATE = 0.05
 """A decoy rank above this blocks the verdict: the scoring would find a copy in anything."""
@@ -92,10 +93,12 @@ class Question:
     Attributes:
         mark: asks the suspect.
         case: what was served, and how far the test goes.
+        records: of all that was served, as the ledger has them.
     """
 
     mark: Mark
     case: Case
+    records: tuple[Opened, ...] = ()
 
 
 class _Test(NamedTuple):
