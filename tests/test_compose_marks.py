@@ -27,9 +27,9 @@ from counterclone.protocols import Case, Examination
 from counterclone.prove import opened as records
 from counterclone.prove import reading
 from counterclone.prove.commitments import Chain, Commitment
-from counterclone.prove.custody import Custody, mark_key
+from counterclone.prove.custody import Custody, mark_key, order_key
 from counterclone.queries import Features
-from counterclone.randomness import Prf, generator
+from counterclone.randomness import generator
 
 N, N_FEATURES, N_CLASSES = 1500, 8, 5
 WEIGHTS = generator(0, "weights").normal(size=(N_FEATURES, N_CLASSES))
@@ -123,9 +123,8 @@ def test_a_copy_is_proven_and_an_independent_model_is_not(tmp_path: Path, monkey
     keys, commitment, rows = opened(tmp_path)
     assert n_changed == int((rows.roles == Role.MARKED).sum()) > 30
     assert (rows.truths == truth(np.asarray(rows.inputs))).all()
-    epoch = Prf(keys.epoch_key(commitment.number))
-    case = Case(served=rows, key=mark_key(keys.epoch_key(commitment.number), "triggers"), order=epoch.subkey("order"),
-                budget=10_000)
+    epoch_key = keys.epoch_key(commitment.number)
+    case = Case(served=rows, key=mark_key(epoch_key, "triggers"), order=order_key(epoch_key), budget=10_000)
 
     def verdict(inputs: Features, labels: Labels) -> Evidence:
         forest = RandomForestClassifier(30, random_state=0).fit(inputs, labels)
