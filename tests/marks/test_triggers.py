@@ -18,6 +18,7 @@ from counterclone.evidence import Evidence, Role, Served
 from counterclone.marks.triggers import Triggers
 from counterclone.protocols import Case
 from counterclone.randomness import Prf, generator
+from counterclone.testing import check_mark, check_watermark
 
 N = 600
 Labels = NDArray[np.int64]
@@ -87,26 +88,23 @@ def guesser(n_classes: int, seed: int) -> Suspect:
     return lambda asked: rng.integers(n_classes, size=len(asked))
 
 
+@pytest.mark.parametrize("mark", [MARK, Triggers(rate=0.02, exclude_classes=(0, 3), controls=2.0)])
+def test_triggers_keep_the_laws_of_marks(mark: Triggers) -> None:
+    check_watermark(mark)
+    check_mark(mark)
+
+
 @given(st.integers(2, 12), st.floats(0.001, 0.05), st.sets(st.integers(0, 11), max_size=4), st.integers(0, 99))
-def test_the_draw_keeps_its_laws(n_classes: int, rate: float, excluded: set[int], seed: int) -> None:
+def test_values_change_places_and_the_label_is_another(n_classes: int, rate: float, excluded: set[int],
+                                                       seed: int) -> None:
     mark = Triggers(rate=rate, exclude_classes=tuple(sorted(excluded)))
     cells = [b"%d/%d" % (seed, number) for number in range(200)]
     truths = generator(seed, "truths").integers(n_classes, size=200)
-    rows, key = rows_of(truths, n_classes), Prf.from_secret("key")
-    before = rows.copy()
-    embedded = mark.embed(key, cells, rows)
-    assert (rows == before).all()
-    labels = embedded.rows.argmax(axis=1)
+    rows = rows_of(truths, n_classes)
+    embedded = mark.embed(Prf.from_secret("key"), cells, rows)
     is_marked = embedded.roles == Role.MARKED
-    assert (embedded.rows[~is_marked] == rows[~is_marked]).all()
-    assert (labels[is_marked] != truths[is_marked]).all()
-    assert not set(truths[embedded.roles != Role.NONE]) & excluded
-    assert not set(labels[is_marked]) & excluded
+    assert (embedded.rows.argmax(axis=1)[is_marked] != truths[is_marked]).all()
     assert (np.sort(embedded.rows, axis=1) == np.sort(rows, axis=1)).all()
-    for i in (0, 57, 199):  # whatever the other rows are
-        alone = mark.embed(key, cells[i:i + 1], rows[i:i + 1])
-        assert (alone.rows[0] == embedded.rows[i]).all()
-        assert alone.roles[0] == embedded.roles[i]
 
 
 def test_as_many_are_marked_as_stated_and_as_many_are_controls() -> None:
@@ -177,16 +175,6 @@ def test_a_suspect_with_other_classes_is_told() -> None:
         shown(case_of(10, mark=MARK), lambda asked: np.full((len(asked), 3), 1 / 3))
 
 
-@pytest.mark.parametrize("n_classes", [2, 10])
-def test_p_values_of_independent_suspects_are_no_smaller_than_uniform_ones(n_classes: int) -> None:
-    evidence = [examined(MARK, replace(case_of(n_classes, mark=MARK, key=f"key {seed}"), decoys=0),
-                         guesser(n_classes, seed)) for seed in range(300)]
-    p_values = np.array([each.p_value for each in evidence])
-    distance = stats.kstest(p_values, "uniform", alternative="greater").statistic  # more small ones than uniform
-    assert distance < np.sqrt(np.log(1e4) / (2 * len(p_values)))  # Massart's bound: once in 10,000
-    assert np.mean([each.e_value for each in evidence]) < 3.0
-
-
 def test_a_suspect_without_a_difference_tells_nothing() -> None:
     case = case_of(10, mark=MARK)
     evidence = examined(MARK, case, memoriser(case, frozenset()))
@@ -203,18 +191,3 @@ def test_stopping_early_takes_few_queries_and_says_one_over_e() -> None:
     unproven = examined(MARK, case, guesser(10, 1))
     assert not unproven.stopped_early
     assert unproven.p_value == min(1.0, 1.0 / unproven.e_value)  # who might have stopped has no exact p-value
-
-
-@pytest.mark.parametrize("limit", [0, 1, 7])
-def test_it_ends_with_what_it_has_when_the_budget_is_spent(limit: int) -> None:
-    case = replace(case_of(10, mark=MARK), stops_early=True)
-    assert examined(MARK, case, memoriser(case), limit).queries == limit
-    assert examined(MARK, replace(case, budget=limit), memoriser(case)).queries == limit
-
-
-def test_the_order_is_the_keys() -> None:
-    case = case_of(10, mark=MARK)
-    first, again = next(MARK.verify(case)), next(MARK.verify(case))
-    other = next(MARK.verify(replace(case, order=Prf.from_secret("another"))))
-    assert np.array_equal(np.asarray(first), np.asarray(again))
-    assert not np.array_equal(np.asarray(first), np.asarray(other))
