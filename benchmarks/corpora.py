@@ -1,4 +1,4 @@
-"""Two dictionaries of computing as corpora, from the Debian packages dict-foldoc and dict-jargon; models of them."""
+"""Two dictionaries of computing, from the Debian packages dict-foldoc and dict-jargon, and models of them."""
 
 from __future__ import annotations
 
