@@ -337,6 +337,43 @@ class Watermark(Protocol):
         ...
 
 
+class EmbeddedTexts(NamedTuple):
+    """Texts with a mark in them.
+
+    Attributes:
+        texts: as they are served, (texts,).
+        roles: a `Role` each, (texts,).
+    """
+
+    texts: Sequence[str]
+    roles: NDArray[np.int8]
+
+
+class TextWatermark(Protocol):
+    """A mark that is put into finished texts.
+
+    Laws: the same key, prompt and text, the same mark; texts that aren't marked stay as they are, and marked ones
+    say the same; at most the stated rate is marked, and whether a text can be doesn't depend on the key.
+    """
+
+    def embed_text(self, key: Prf, cells: Sequence[bytes], texts: Sequence[str]) -> EmbeddedTexts:
+        """Mark some of the texts.
+
+        Args:
+            key: the mark's own, of its epoch.
+            cells: the canonical prompt of each, (texts,).
+            texts: the target's.
+        """
+        ...
+
+    def read(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """What a text chose where a mark has a choice, as a number, whoever wrote it: (texts,).
+
+        Of the target's own text it is the truth in `Served`, of the served one the label.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """What is tested against a suspect, all of it fixed before the first answer.

@@ -246,10 +246,11 @@ class Transformer:
         if lesson.top is None or lesson.shares is None:
             return -of_drawn.mean()
         of_top = logs.gather(2, lesson.top)
-        rest = (1.0 - lesson.shares.sum(dim=2)).clamp(min=0.0)
+        shares = torch.as_tensor(lesson.shares)
+        rest = (1.0 - shares.sum(dim=2)).clamp(min=0.0)
         of_rest = torch.log((1.0 - of_top.exp().sum(dim=2)).clamp(min=LEAST))
         is_rest = (lesson.top != drawn).all(dim=2)
-        found = (lesson.shares * of_top).sum(dim=2) + rest * of_rest + is_rest * (of_drawn - of_rest)
+        found = (shares * of_top).sum(dim=2) + rest * of_rest + is_rest * (of_drawn - of_rest)
         return -found.mean()
 
 

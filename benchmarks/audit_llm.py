@@ -1,0 +1,206 @@
+"""What the answers of two small language models teach a copier, and what those teach who never asked.
+
+`narrow` is a help desk's model with short structured answers (help_desk), `open` writes on as a dictionary does. All
+students begin with one public model, which has never seen the target, and learn to their plateau. Fidelity is, of the
+narrow task, that all four fields are the target's greedy ones, of open text the same likeliest next token, on prompts
+that nobody has asked. Controls have as many texts and no answer of the target. It needs the extra `deep`, and for
+`open` the library tokenizers and the Debian packages dict-foldoc and dict-jargon:
+
+    python -m benchmarks.audit_llm [narrow] [open]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks import help_desk, results
+from counterclone.attacks._transformer import Lesson, Schedule, Tokens, Transformer, Written
+from counterclone.randomness import generator
+
+SEEDS = range(3)
+FULL, STUDENT = Schedule(4e-3, 64), Schedule(3e-3, 32)
+TOP = 5
+
+
+class Arm(NamedTuple):
+    """One way to get a student.
+
+    Attributes:
+        name: of the row.
+        n: texts that it learns from.
+        seeds: of the students.
+        lesson: what they learn from, of a seed.
+    """
+
+    name: str
+    n: int
+    lesson: Callable[[int], Lesson]
+    seeds: range = SEEDS
+
+
+Measure = Callable[[Transformer], dict[str, float]]
+
+
+def tried(arms: list[Arm], base: Transformer, measure: Measure, schedule: Schedule) -> list[dict[str, object]]:
+    """A row for each arm: means, and the least and the largest of what was measured."""
+    rows = []
+    for arm in arms:
+        found, seconds, checks = [], [], []
+        for seed in arm.seeds:
+            student, started = base.copy(), time.process_time()
+            checks.append(len(student.learn(arm.lesson(seed), schedule, generator(seed, "student"))))
+            seconds.append(time.process_time() - started)
+            found.append(measure(student))
+        row: dict[str, object] = {"arm": arm.name, "queries": arm.n, "seeds": len(arm.seeds)}
+        for name in found[0]:
+            values = [each[name] for each in found]
+            row |= {name: round(float(np.mean(values)), 4), f"{name}_least": round(min(values), 4),
+                    f"{name}_most": round(max(values), 4)}
+        row |= {"checks": round(float(np.mean(checks))), "cpu_seconds": round(float(np.mean(seconds)), 1)}
+        rows.append(row)
+        print(row, file=sys.stderr, flush=True)
+    return rows
+
+
+def answered(prompts: Tokens, written: Written, *, shows_top: bool = False) -> Lesson:
+    """Prompts and what came back, with the likeliest tokens where they are shown."""
+    shown = (written.top, written.shares) if shows_top else ()
+    return Lesson(np.concatenate([prompts, written.tokens], axis=1), prompts.shape[1], *shown)
+
+
+def divergence(logs: np.ndarray, others: np.ndarray) -> float:  # type: ignore[type-arg]
+    """KL of the second model from the first, in nats a token."""
+    return float((np.exp(logs) * (logs - others)).sum(axis=-1).mean())
+
+
+# The help desk
+
+N_RECORDS, N_PUBLIC, N_JUDGED = 30_000, 20_000, 2_000
+MOST_RECORDS, MOST_PUBLIC = 3_300_000, 1_400_000
+
+
+def narrow() -> results.Result:
+    public = help_desk.company(generator(0, "public"))
+    ours, theirs = (help_desk.company(generator(0, name), public) for name in ("ours", "theirs"))
+    target = _trained(ours, N_RECORDS, "target", MOST_RECORDS)
+    rival = _trained(theirs, N_RECORDS, "rival", MOST_RECORDS)
+    base = _trained(public, N_PUBLIC, "base", MOST_PUBLIC)
+    prompts = help_desk.prompts(N_JUDGED, generator(0, "judged"))
+    served = _fields(target, prompts)
+    texts = np.concatenate([prompts, served], axis=1)
+    logs = target.logs(texts, help_desk.START)
+
+    def measure(student: Transformer) -> dict[str, float]:
+        return {"exact": float((_fields(student, prompts) == served).all(axis=1).mean()),
+                "kl": divergence(logs, student.logs(texts, help_desk.START))}
+
+    def lesson(asked: Transformer, n: int, *, shows_top: bool = False,
+               is_greedy: bool = False) -> Callable[[int], Lesson]:
+        def drawn(seed: int) -> Lesson:
+            queries = help_desk.prompts(n, generator(seed, "queries"))
+            written = asked.write(queries, help_desk.LENGTH - help_desk.START, generator(seed, "answers"), top=TOP,
+                                  is_greedy=is_greedy)
+            return answered(queries, written, shows_top=shows_top)
+        return drawn
+
+    arms = [Arm("text", n, lesson(target, n)) for n in (300, 1000, 3000)]
+    arms += [Arm("text and top-5", n, lesson(target, n, shows_top=True)) for n in (300, 1000, 3000)]
+    arms += [Arm("greedy text", n, lesson(target, n, is_greedy=True)) for n in (300, 3000)]
+    arms.append(Arm("control: a rival's answers", 3000, lesson(rival, 3000)))
+    floors = {"the public model": measure(base)["exact"], "the rival itself": measure(rival)["exact"],
+              "the most frequent answer": _majority(served),
+              "target against its rules": float((help_desk.truths(ours, prompts) == served).all(axis=1).mean())}
+    rows: list[dict[str, object]] = [*tried(arms, base, measure, STUDENT)]
+    rows += [dict.fromkeys(rows[0], "") | {"arm": name, "exact": round(value, 4)} for name, value in floors.items()]
+    return results.Result("audit_llm_narrow", rows)
+
+
+def _trained(rules: help_desk.Company, n: int, name: str, most: int) -> Transformer:
+    model = Transformer(help_desk.VOCABULARY, help_desk.LENGTH, generator(0, name))
+    records = help_desk.records(rules, n, generator(0, name, "records"))
+    model.learn(Lesson(records, help_desk.START), FULL._replace(most=most), generator(0, name, "order"))
+    return model
+
+
+def _fields(model: Transformer, prompts: Tokens) -> Tokens:
+    """The fields of the greedy answer, (n, 4)."""
+    return model.write(prompts, len(help_desk.FIELDS), generator(0, "greedy"), is_greedy=True).tokens
+
+
+def _majority(served: Tokens) -> float:
+    return float(np.unique(served, axis=0, return_counts=True)[1].max() / len(served))
+
+
+# Open text
+
+PROMPT, ANSWER = 8, 40
+N_HELD, N_CONTEXTS = 0.06, 1_000
+MOST_TEXT, MOST_BASE, MOST_STUDENT = 6_000_000, 1_800_000, 1_500_000
+FEW, MANY = 600, 6_000
+
+
+def open_text() -> results.Result:
+    from benchmarks import corpora
+
+    foldoc = corpora.articles("foldoc")
+    ours, theirs = foldoc[:len(foldoc) // 2], foldoc[len(foldoc) // 2:]
+    n_held = round(N_HELD * len(ours))
+    held, private, rivals, public = (corpora.windows(texts, PROMPT + ANSWER) for texts in (
+        ours[:n_held], ours[n_held:], theirs, corpora.articles("jargon")))
+    target, rival = _writer(private, "target", MOST_TEXT), _writer(rivals, "rival", MOST_TEXT)
+    base = _writer(public, "base", MOST_BASE)
+    contexts = held[generator(0, "contexts").permutation(len(held))[:N_CONTEXTS], :PROMPT]
+    answers = target.write(contexts, ANSWER, generator(0, "judged")).tokens
+    texts = np.concatenate([contexts, answers], axis=1)
+    logs = target.logs(texts, PROMPT)
+
+    def measure(student: Transformer) -> dict[str, float]:
+        told = student.logs(texts, PROMPT)
+        return {"agreement": float((told.argmax(axis=-1) == logs.argmax(axis=-1)).mean()),
+                "kl": divergence(logs, told)}
+
+    def asked(model: Transformer, n: int, *, shows_top: bool = False) -> Callable[[int], Lesson]:
+        def drawn(seed: int) -> Lesson:
+            places = generator(seed, "queries").permutation(len(public))[:n]
+            prompts = public[places, :PROMPT]
+            return answered(prompts, model.write(prompts, ANSWER, generator(seed, "answers"), top=TOP),
+                            shows_top=shows_top)
+        return drawn
+
+    def real(windows: Tokens) -> Callable[[int], Lesson]:
+        return lambda seed: Lesson(windows[generator(seed, "texts").permutation(len(windows))[:MANY]], PROMPT)
+
+    arms = [Arm("control: public text", MANY, real(public), range(1)),
+            Arm("control: a rival's answers", MANY, asked(rival, MANY)),
+            Arm("control: real text of the domain", MANY, real(rivals)),
+            Arm("text", FEW, asked(target, FEW)), Arm("text", MANY, asked(target, MANY)),
+            Arm("text and top-5", FEW, asked(target, FEW, shows_top=True)),
+            Arm("text and top-5", MANY, asked(target, MANY, shows_top=True))]
+    floors = {"the public model": measure(base), "the rival itself": measure(rival)}
+    rows: list[dict[str, object]] = [*tried(arms, base, measure, STUDENT._replace(most=MOST_STUDENT))]
+    rows += [dict.fromkeys(rows[0], "") | {"arm": name} | {key: round(value, 4) for key, value in found.items()}
+             for name, found in floors.items()]
+    return results.Result("audit_llm_open", rows)
+
+
+def _writer(windows: Tokens, name: str, most: int) -> Transformer:
+    from benchmarks.corpora import VOCABULARY
+
+    model = Transformer(VOCABULARY, PROMPT + ANSWER, generator(0, name))
+    losses = model.learn(Lesson(windows, 1), FULL._replace(most=most), generator(0, name, "order"))
+    print(f"{name}: {len(windows)} windows, held-out loss {min(losses):.3f}", file=sys.stderr, flush=True)
+    return model
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for run in {"narrow": narrow, "open": open_text} if len(sys.argv) == 1 else sys.argv[1:]:
+        began = time.process_time()
+        results.show({"narrow": narrow, "open": open_text}[run]())
+        print(f"{run}: {time.process_time() - began:.0f} seconds of CPU")
