@@ -1,10 +1,10 @@
 """What the answers of two small language models teach a copier, and what those teach who never asked.
 
-`narrow` is a help desk's model with short structured answers (help_desk), `open` writes on as a dictionary does. All
-students begin with one public model, which has never seen the target, and learn to their plateau. Fidelity is, of the
-narrow task, that all four fields are the target's greedy ones, of open text the same likeliest next token, on prompts
-that nobody has asked. Controls have as many texts and no answer of the target. It needs the extra `deep`, and for
-`open` the library tokenizers and the Debian packages dict-foldoc and dict-jargon:
+`narrow` is a help desk's model with short structured answers (help_desk), `open` writes on as a dictionary does.
+All students begin with one public model, which has never seen the target, and learn to their plateau. Fidelity is, of
+the narrow task, that all four fields are the target's greedy ones, of open text the same likeliest next token, on
+prompts that nobody has asked. Controls have as many texts and no answer of the target. It needs the extra `deep`, and
+for `open` the library tokenizers and the Debian packages dict-foldoc and dict-jargon:
 
     python -m benchmarks.audit_llm [narrow] [open]
 """
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks import help_desk, results
 from counterclone.attacks._transformer import Lesson, Schedule, Tokens, Transformer, Written
@@ -74,7 +75,7 @@ def answered(prompts: Tokens, written: Written, *, shows_top: bool = False) -> L
     return Lesson(np.concatenate([prompts, written.tokens], axis=1), prompts.shape[1], *shown)
 
 
-def divergence(logs: np.ndarray, others: np.ndarray) -> float:  # type: ignore[type-arg]
+def divergence(logs: NDArray[np.float32], others: NDArray[np.float32]) -> float:
     """KL of the second model from the first, in nats a token."""
     return float((np.exp(logs) * (logs - others)).sum(axis=-1).mean())
 
@@ -117,7 +118,8 @@ def narrow() -> results.Result:
               "the most frequent answer": _majority(served),
               "target against its rules": float((help_desk.truths(ours, prompts) == served).all(axis=1).mean())}
     rows: list[dict[str, object]] = [*tried(arms, base, measure, STUDENT)]
-    rows += [dict.fromkeys(rows[0], "") | {"arm": name, "exact": round(value, 4)} for name, value in floors.items()]
+    rows += [dict.fromkeys(rows[0], "") | {"arm": name, "exact": round(value, 4)}
+             for name, value in floors.items()]
     return results.Result("audit_llm_narrow", rows)
 
 

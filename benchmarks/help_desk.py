@@ -1,11 +1,12 @@
 """A narrow task for a language model: a made-up help desk, whose rules are tables that nobody outside knows.
 
-A prompt is product, issue, tier, region, age, mood and two words that mean nothing; an answer is queue, priority, two
-codes, and six words in the house's style. Records are noisy, so that a model of them is unsure as real ones are.
+A prompt is product, issue, tier, region, age, mood and two words that mean nothing; an answer is queue, priority,
+two codes, and six words in the house's style. Records are noisy, so that a model of them is unsure as real ones are.
 """
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from counterclone.randomness import Generator
 PROMPT = (("product", 24), ("issue", 24), ("tier", 4), ("region", 8), ("age", 6), ("mood", 4), ("filler", 22))
 ANSWER = (("queue", 16), ("priority", 5), ("code", 12), ("other", 12), ("word", 60))
 _SIZES = dict((*PROMPT, *ANSWER))
-_STARTS = dict(zip(_SIZES, (3 + np.concatenate([[0], np.cumsum(list(_SIZES.values()))[:-1]])).tolist(), strict=True))
+_STARTS = dict(zip(_SIZES, accumulate(_SIZES.values(), initial=3), strict=False))
 BEGIN, ARROW, END = 0, 1, 2
 VOCABULARY = 3 + sum(_SIZES.values())
 ASKED = ("product", "issue", "tier", "region", "age", "mood", "filler", "filler")
@@ -69,8 +70,8 @@ def company(rng: Generator, public: Company | None = None) -> Company:
         rng.integers(0, 60, (60, 3)))
     if public is None:
         return drawn
-    tables = [_shared(own, theirs, rng) for own, theirs in zip(drawn[:3], public[:3], strict=True)]
-    return Company(*tables, drawn.weights, drawn.style)
+    queue, code, other = (_shared(own, theirs, rng) for own, theirs in zip(drawn[:3], public[:3], strict=True))
+    return Company(queue, code, other, drawn.weights, drawn.style)
 
 
 def _shared(own: Drawn, theirs: Drawn, rng: Generator) -> Drawn:
@@ -88,7 +89,8 @@ def prompts(n: int, rng: Generator) -> Tokens:
 def truths(rules: Company, asked: Tokens) -> Tokens:
     """The fields that the rules give to prompts, as tokens: (n, 4)."""
     plain = asked[:, 1:START - 1] - np.array([_STARTS[name] for name in ASKED])
-    return rules.fields(plain) + np.array([_STARTS[name] for name in FIELDS])
+    fields: Tokens = rules.fields(plain) + np.array([_STARTS[name] for name in FIELDS])
+    return fields
 
 
 def records(rules: Company, n: int, rng: Generator) -> Tokens:
