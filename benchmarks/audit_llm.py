@@ -1,10 +1,10 @@
 """What the answers of two small language models teach a copier, and what those teach who never asked.
 
 `narrow` is a help desk's model with short structured answers (help_desk), `open` writes on as a dictionary does.
-All students begin with one public model, which has never seen the target, and learn to their plateau. Fidelity is, of
-the narrow task, that all four fields are the target's greedy ones, of open text the same likeliest next token, on
-prompts that nobody has asked. Controls have as many texts and no answer of the target. It needs the extra `deep`, and
-for `open` the library tokenizers and the Debian packages dict-foldoc and dict-jargon:
+All students begin with one public model, which has never seen the target, and learn to their plateau. Fidelity is,
+of the narrow task, that all four fields are the target's greedy ones, of open text the same likeliest next token, on
+prompts that nobody has asked. Controls have as many texts and no answer of the target. It needs the extra `deep`,
+and for `open` the library tokenizers and the Debian packages dict-foldoc and dict-jargon:
 
     python -m benchmarks.audit_llm [narrow] [open]
 """

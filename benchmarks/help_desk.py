@@ -1,7 +1,7 @@
 """A narrow task for a language model: a made-up help desk, whose rules are tables that nobody outside knows.
 
 A prompt is product, issue, tier, region, age, mood and two words that mean nothing; an answer is queue, priority,
-two codes, and six words in the house's style. Records are noisy, so that a model of them is unsure as real ones are.
+two codes, and six words in the house's style. Records are noisy, so that their model is unsure as real ones are.
 """
 
 from __future__ import annotations
