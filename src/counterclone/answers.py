@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from counterclone.errors import AnswerError
 from counterclone.queries import Query
 from counterclone.randomness import Prf
+from counterclone.speech import Speech
 
 Rows = NDArray[np.float64]
 """Probabilities: (rows, classes), each row non-negative with sum 1."""
@@ -66,6 +67,11 @@ class Context:
         self.noise = noise
         self._query = query
         self._rows_per_query = rows_per_query
+
+    @property
+    def query(self) -> Query:
+        """What was asked."""
+        return self._query
 
     @property
     def cells(self) -> Sequence[bytes]:
@@ -132,14 +138,21 @@ class Answer:
         document: the answer as its dialect keeps it, for writing it again.
         is_scanned: False where the answer has floating-point outputs of which none are probabilities, so
             that nobody can say what leaves.
+        speech: what a language model or an encoder said, None from others.
     """
 
-    __slots__ = ("document", "is_scanned", "outputs")
+    __slots__ = ("document", "is_scanned", "outputs", "speech")
 
-    def __init__(self, outputs: dict[str, Output], document: Any, *, is_scanned: bool = True) -> None:
+    def __init__(self, outputs: dict[str, Output], document: Any, *, is_scanned: bool = True,
+                 speech: Speech | None = None) -> None:
         self.outputs = outputs
         self.document = document
         self.is_scanned = is_scanned
+        self.speech = speech
+
+    def with_speech(self, speech: Speech) -> Answer:
+        """The same answer that says something else."""
+        return Answer(self.outputs, self.document, is_scanned=self.is_scanned, speech=speech)
 
     @property
     def rows(self) -> Rows | None:

@@ -20,6 +20,7 @@ from counterclone.exchanges import Exchanges
 from counterclone.queries import Features, Inputs, Query
 from counterclone.randomness import Generator as RandomGenerator
 from counterclone.randomness import Prf
+from counterclone.speech import Speech
 
 PROOF_PATH = "/.well-known/counterclone-audit"
 """Where a host serves an audit's token, and so shows that who audits it controls it."""
@@ -63,6 +64,40 @@ class Policy(Protocol):
         ...
 
 
+class SpeechRelease(Protocol):
+    """One answer of a language model or of an encoder on its way out, whole or in pieces."""
+
+    def feed(self, speech: Speech) -> Speech:
+        """What leaves of a piece: as many texts under the same names, log-probabilities and vectors of the same
+        shape or None; a text may be held back until its end, or until `finish`.
+        """
+        ...
+
+    def finish(self) -> Mapping[str, str]:
+        """Texts that were held back, by name, of those whose end never came."""
+        ...
+
+
+class SpeechPolicy(Protocol):
+    """A rule for what leaves of a language model's or an encoder's answer.
+
+    Laws: deterministic; what leaves doesn't depend on how the answer was cut into pieces; what it isn't for leaves
+    as it is.
+    """
+
+    edits: ClassVar[frozenset[str]]
+    """What it is for, of `texts`, `logprobs` and `vectors`."""
+
+    @property
+    def value_bits(self) -> float:
+        """An upper bound on the bits of one released number of what it is for."""
+        ...
+
+    def open(self, context: Context) -> SpeechRelease:
+        """Begin one answer."""
+        ...
+
+
 class Rule(Protocol):
     """A rule for what comes in.
 
@@ -75,6 +110,14 @@ class Rule(Protocol):
         Raises:
             Refused: the query isn't admitted.
         """
+        ...
+
+
+class Remembering(Protocol):
+    """The spec of a rule that remembers what was asked: what runs is started from it, once a guard."""
+
+    def start(self) -> Rule:
+        """Begin with an empty memory, whose size is bounded."""
         ...
 
 
@@ -98,6 +141,10 @@ class Dialect(Protocol):
     is the format's own.
     """
 
+    error_event: ClassVar[bytes | None]
+    """The name of the event that tells an error in a stream of events (`text/event-stream`), b"" for no name; None
+    where the format has no streams. The data of each event is read and written like an answer."""
+
     def model(self, method: str, path: str) -> str | None:
         """The model that an inference request names ("" for none); None: not a request of this format."""
         ...
@@ -111,7 +158,9 @@ class Dialect(Protocol):
         ...
 
     def write_query(self, body: Body, query: Query) -> Body:
-        """The request with the numeric inputs of `query`, which a rule changed after `read_query`."""
+        """The request with the numeric inputs, or the sampling, of `query`, which a rule changed after
+        `read_query`.
+        """
         ...
 
     def can_read(self, headers: Mapping[bytes, bytes]) -> bool:
@@ -127,7 +176,7 @@ class Dialect(Protocol):
         ...
 
     def write_answer(self, answer: Answer, released: dict[str, Rows]) -> Body:
-        """The answer with other rows in the outputs that `released` names."""
+        """The answer with its speech as it is now, and other rows in the outputs that `released` names."""
         ...
 
     def relabelled(self, body: Body, truths: Sequence[int], labels: Sequence[int]) -> Body | None:

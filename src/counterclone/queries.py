@@ -12,7 +12,7 @@ import contextlib
 import math
 import unicodedata
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -47,6 +47,28 @@ class Account(NamedTuple):
     account_class: str = ""
 
 
+class Sampling(msgspec.Struct, frozen=True, gc=False):
+    """What a request asks of a language model beside its text.
+
+    Attributes:
+        logprobs: alternatives that it asks for with each token, 0 for the written token's alone, None for no
+            log-probabilities.
+        bias: what is added to the logits of tokens, by the tokens' names; a token that is forced or forbidden
+            counts as 100 or -100.
+        n: answers to each prompt.
+        best_of: answers that the server writes to choose them from.
+        is_repeatable: whether the same request gets the same text: temperature 0, or a seed.
+        max_tokens: that an answer may have, None where nobody says.
+    """
+
+    logprobs: int | None = None
+    bias: Mapping[str, float] = {}
+    n: int = 1
+    best_of: int = 1
+    is_repeatable: bool = False
+    max_tokens: int | None = None
+
+
 class Query(msgspec.Struct, gc=False, eq=False):
     """The rows of one request.
 
@@ -57,10 +79,12 @@ class Query(msgspec.Struct, gc=False, eq=False):
     Attributes:
         values: the rows as parsed JSON, or (n_rows, d) numbers where the format has tensors.
         model: the model's name in the request, "" where the format has none.
+        sampling: what is asked of a language model beside its text, None where none is asked.
     """
 
     values: Sequence[object] | Features
     model: str = ""
+    sampling: Sampling | None = None
     _features: Features | None = None
     _is_loaded: bool = False
     _cells: list[bytes] | None = None
@@ -81,6 +105,10 @@ class Query(msgspec.Struct, gc=False, eq=False):
     def with_features(self, features: Features) -> Query:
         """The same request with other numeric inputs: (n_rows, d)."""
         return Query(features, model=self.model)
+
+    def with_sampling(self, sampling: Sampling) -> Query:
+        """The same request, sampled in another way."""
+        return Query(self.values, self.model, sampling, self._features, self._is_loaded, self._cells)
 
     @property
     def cells(self) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from counterclone.budgets import BYTES_PER_TOKEN
 from counterclone.errors import (
     Blocked,
     Busy,
@@ -35,13 +36,15 @@ class Admission:
         route: the format that reads it, and the model that it names.
         query: what is asked, as the model gets it; None where it wasn't read.
         n_rows: rows of the query, 0 where it wasn't read.
+        tokens_in: tokens of the query, estimated; counted where limits are on tokens.
         content: the body as the app gets it.
         changes: the request's headers that go with it, "" for none of that name.
         is_gone: whether the client went away before its answer.
     """
 
-    __slots__ = ("_is_replayed", "_receive", "_reserved_bits", "_reserved_queries", "account", "changes",
-                 "content", "headers", "is_gone", "n_rows", "options", "query", "route", "scope", "terms")
+    __slots__ = ("_is_replayed", "_receive", "_reserved_bits", "_reserved_queries", "_reserved_tokens", "account",
+                 "changes", "content", "headers", "is_gone", "n_rows", "options", "query", "route", "scope",
+                 "terms", "tokens_in")
 
     def __init__(self, options: Options, route: Route, scope: asgi.Scope, receive: asgi.Receive) -> None:
         self.options = options
@@ -57,7 +60,7 @@ class Admission:
         self.changes = UNCHANGED
         self.is_gone = self._is_replayed = False
         self._reserved_queries = 0
-        self._reserved_bits = 0.0
+        self._reserved_bits = self._reserved_tokens = self.tokens_in = 0.0
 
     def identify(self) -> None:
         """Find the account, and what it gets.
@@ -132,7 +135,8 @@ class Admission:
         n_rows = self.n_rows = query.n_rows
         for rule in options.rules:
             admitted = rule.admit(admitted)
-        self._reserve(n_rows, terms.expected_bits(model) * n_rows if terms.meters_bits else 0.0)
+        self._reserve(n_rows, terms.expected_bits(query.model) * n_rows if terms.meters_bits else 0.0,
+                      self._tokens(query, len(asked)) if terms.meters_tokens else 0.0)
         if not options.enforce:
             return
         if admitted is not query:
@@ -147,7 +151,7 @@ class Admission:
         Raises:
             LimitExceeded: as in `admit`.
         """
-        self._reserve(1, 0.0)
+        self._reserve(1, 0.0, 0.0)
 
     async def replay(self) -> asgi.Message:
         """What the app receives: the body, then whatever the server has."""
@@ -158,24 +162,39 @@ class Admission:
         self._is_replayed = True
         return {"type": "http.request", "body": self.content, "more_body": False}
 
-    def settle(self, bits: float, *, is_used: bool) -> None:
+    def settle(self, bits: float, tokens: float | None, *, is_used: bool) -> None:
         """Turn what was reserved into what was used; an answer that wasn't served costs nothing.
 
         Args:
             bits: bits that were released.
+            tokens: tokens that were asked and answered, None where nobody knows more than was estimated.
             is_used: whether the query was answered.
         """
         queries = 0 if is_used else -self._reserved_queries
         bits = bits - self._reserved_bits if self.terms.meters_bits else 0.0
-        if self._reserved_queries and (queries or bits):
-            self.options.store.settle(self.account.id, self.terms.limits, self.terms.costs(queries, bits))
+        if not self.terms.meters_tokens or (is_used and tokens is None):
+            tokens = 0.0
+        else:
+            tokens = (tokens if is_used and tokens is not None else 0.0) - self._reserved_tokens
+        if self._reserved_queries and (queries or bits or tokens):
+            self.options.store.settle(self.account.id, self.terms.limits, self.terms.costs(queries, bits, tokens))
             if queries and self.options.total_limits:
                 self.options.store.settle(ALL_ACCOUNTS, self.options.total_limits, self._total(queries))
         self._reserved_queries = 0
 
-    def _reserve(self, n_rows: int, bits: float) -> None:
+    def _tokens(self, query: Query, n_bytes: int) -> float:
+        """Tokens that a request may cost: of its body, and as many as it lets the model write."""
+        self.tokens_in = n_bytes / BYTES_PER_TOKEN
+        sampling = query.sampling
+        if sampling is None:
+            return self.tokens_in
+        if sampling.max_tokens is None:
+            return max(self.tokens_in, self.terms.expected_tokens(query.model))
+        return self.tokens_in + max(sampling.max_tokens, 0) * sampling.best_of * query.n_rows
+
+    def _reserve(self, n_rows: int, bits: float, tokens: float) -> None:
         options, terms = self.options, self.terms
-        costs = terms.costs(n_rows, bits)
+        costs = terms.costs(n_rows, bits, tokens)
         options.store.reserve(self.account.id, terms.limits, costs)
         if options.total_limits:
             try:
@@ -183,7 +202,7 @@ class Admission:
             except LimitExceeded:
                 options.store.settle(self.account.id, terms.limits, [-cost for cost in costs])
                 raise
-        self._reserved_queries, self._reserved_bits = n_rows, bits
+        self._reserved_queries, self._reserved_bits, self._reserved_tokens = n_rows, bits, tokens
 
     def _total(self, queries: int) -> list[float]:
         return [queries] * len(self.options.total_limits)

@@ -14,15 +14,17 @@ import orjson
 
 from counterclone.answers import Answer, Rows
 from counterclone.errors import AnswerError, Busy, LimitExceeded, RequestError, Unauthenticated
-from counterclone.guard import asgi
+from counterclone.guard import asgi, events
 from counterclone.guard.admission import Admission
 from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import Note
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Later, Reading, Record
 from counterclone.guard.release import UNGUARDED
+from counterclone.guard.streaming import Stream
 from counterclone.protocols import Body, Dialect
 from counterclone.randomness import new_request_id
+from counterclone.speech import Speech
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +53,8 @@ class Outgoing:
     """
 
     __slots__ = ("_admission", "_answer", "_bits", "_by_name", "_chunks", "_headers", "_held_bytes", "_is_ended",
-                 "_is_passing", "_options", "_rows_admitted", "_send", "_start", "_upstream", "decision",
-                 "is_refused", "overhead", "request_id", "status", "ticked")
+                 "_is_passing", "_options", "_rows_admitted", "_send", "_start", "_stream", "_tokens", "_upstream",
+                 "decision", "is_refused", "overhead", "request_id", "status", "ticked")
 
     def __init__(self, admission: Admission, send: asgi.Send) -> None:
         self.ticked = perf_counter()
@@ -68,6 +70,8 @@ class Outgoing:
         self._answer: Answer | None = None
         self._is_ended = self._is_passing = False
         self._bits = 0.0
+        self._stream: Stream | None = None
+        self._tokens: float | None = None
         self._upstream: float | None = None
 
     @property
@@ -89,6 +93,8 @@ class Outgoing:
             raise ConnectionAbortedError("the answer was refused, nobody gets the rest")
         if self._is_ended:
             await self._send(message)
+        elif self._stream is not None and kind == "http.response.body":
+            await self._send_events(self._stream, message)
         elif kind == "http.response.start":
             await self._begin(message)
         elif kind == "http.response.body" and start is not None:
@@ -130,6 +136,9 @@ class Outgoing:
             self._end(_NOTHING, is_used=False)
             return
         assert admission.query is not None  # else it would have passed unread
+        if self._stream is not None:
+            self._end_stream(self._stream)
+            return
         self._end(_NOTHING, is_used=True, charged_bits=admission.terms.expected_bits(admission.query.model))
 
     def note(self) -> Note:
@@ -154,6 +163,8 @@ class Outgoing:
             if self._options.enforce and (admission.terms.policies or self._marking() is not None):
                 return
             self._is_passing = True
+        elif dialect.error_event is not None and events.is_stream(self._by_name):
+            self._begin_stream(dialect)
         elif not self._must_clean():
             self._decide("unscanned")
             self._end(_NOTHING, is_used=True)
@@ -163,6 +174,68 @@ class Outgoing:
                 return
             self._end(_NOTHING, is_used=True)
         await self._send({**start, "headers": self._headers})
+
+    def _begin_stream(self, dialect: Dialect) -> None:
+        """Clean each event as it comes; where nothing has to be, all goes on as it comes."""
+        options, admission = self._options, self._admission
+        terms, query = admission.terms, admission.query
+        assert query is not None  # `_begin` saw it
+        releases = (terms.speak(query, options.noise(query.model)) if options.enforce and terms.policies else None)
+        self._stream = Stream(dialect, terms, releases, options.limit_answer_bytes)
+        self._is_passing = True
+        if releases is not None:
+            self._headers = [header for header in self._headers if header[0].lower() not in asgi.STALE_AFTER_EDIT]
+
+    async def _send_events(self, stream: Stream, message: asgi.Message) -> None:
+        """Some bytes of a stream: each event that is whole leaves by itself."""
+        ticked = perf_counter()
+        chunk, is_last = message.get("body", b""), not message.get("more_body", False)
+        self._held_bytes += len(chunk)
+        try:
+            leaving = stream.feed(chunk)
+            if is_last:
+                leaving += stream.finish()
+        except Exception as error:  # whatever a plug-in raises, the event isn't clean
+            if self._options.blocks_uncleaned:
+                await self._break_off(error)
+                return
+            self._note_uncleaned(error)
+            leaving = stream.pass_on()
+        if is_last:
+            self._tick_upstream()
+            self._end_stream(stream)
+        self.overhead += perf_counter() - ticked
+        for raw in leaving[:-1]:
+            await self._send({"type": "http.response.body", "body": raw, "more_body": True})
+        if leaving or is_last:
+            await self._send({"type": "http.response.body", "body": leaving[-1] if leaving else b"",
+                              "more_body": not is_last})
+
+    async def _break_off(self, error: Exception) -> None:
+        """End a stream with an error of ours, in the dialect's shape."""
+        self._note_uncleaned(error)
+        dialect = self._admission.route.dialect
+        assert dialect is not None  # `_begin` saw it
+        is_told = isinstance(error, AnswerError) and error.__cause__ is None
+        said = dialect.error(502, "answer_not_cleaned", str(error) if is_told else _BROKEN)
+        self.is_refused = True
+        if self._stream is not None:
+            self._end_stream(self._stream)
+        await self._send({"type": "http.response.body", "more_body": False,
+                          "body": events.written(dialect.error_event or b"", [said])})
+
+    def _end_stream(self, stream: Stream) -> None:
+        """Settle a stream, whole or broken off."""
+        admission = self._admission
+        if admission.terms.meters_tokens:
+            self._count_tokens(stream.usage.total(admission.tokens_in, stream.tokens_out))
+        self._end(Reading(None, stream.bits / max(admission.n_rows, 1)), is_used=True)
+
+    def _count_tokens(self, tokens: float) -> None:
+        admission = self._admission
+        assert admission.query is not None  # what isn't read has none
+        self._tokens = tokens
+        admission.terms.expect_tokens(admission.query.model, tokens)
 
     async def _let_go(self, start: asgi.Message, message: asgi.Message) -> None:
         """What is too long to hold is blocked; or it goes on, and nobody reads it."""
@@ -209,7 +282,7 @@ class Outgoing:
         options, admission = self._options, self._admission
         terms = admission.terms
         body = Body(b"".join(self._chunks), self._by_name)
-        if options.journal is not None and not terms.policies and not terms.meters_bits:
+        if options.journal is not None and not (terms.policies or terms.meters_bits or terms.meters_tokens):
             assert admission.route.dialect is not None  # `_begin` saw it
             read = partial(_read_later, options, admission.route.dialect, admission.n_rows, body)
             self._end(Later(read), is_used=True)
@@ -247,10 +320,31 @@ class Outgoing:
             self._decide("unscanned")
             return body, _NOTHING
         self._answer = answer
+        if answer.speech is not None:
+            return self._spoken(answer, answer.speech, body)
         body, released = self._marked(answer, body) or self._written(answer, body)
         bits = terms.answer_bits(answer)
         terms.expect(query.model, bits)
         return body, Reading(answer.rows, bits, released)
+
+    def _spoken(self, answer: Answer, speech: Speech, body: Body) -> tuple[Body, Reading]:
+        """What a language model or an encoder said, as it leaves.
+
+        Raises:
+            AnswerError: it can't be cleaned.
+        """
+        admission = self._admission
+        terms, query, dialect = admission.terms, admission.query, admission.route.dialect
+        assert query is not None  # `_release` saw both
+        assert dialect is not None
+        if terms.meters_tokens:
+            self._count_tokens(speech.usage.total(admission.tokens_in, speech.tokens_out))
+        released = terms.speak(query, self._options.noise(query.model)).feed(speech) if terms.policies else speech
+        bits = terms.speech_bits(released) / admission.n_rows
+        terms.expect(query.model, bits)
+        if released is not speech:
+            body = dialect.write_answer(answer.with_speech(released), {})
+        return body, Reading(None, bits)
 
     def _marking(self) -> Marking | None:
         """What marks this answer, None where nothing may."""
@@ -289,7 +383,7 @@ class Outgoing:
     def _unguarded(self) -> Reading:
         """What an answer tells that leaves as it is."""
         answer = self._answer
-        return _NOTHING if answer is None else Reading(answer.rows, UNGUARDED.answer_bits(answer))
+        return _NOTHING if answer is None else _read(answer, self._admission.n_rows)
 
     async def _blocks(self, error: Exception) -> bool:
         """Whether an answer that can't be cleaned is a 502; it passes in shadow mode, or if the owner says so."""
@@ -324,7 +418,8 @@ class Outgoing:
         query, n_rows = admission.query, admission.n_rows
         if isinstance(reading, Reading):
             self._bits = reading.bits * n_rows
-        admission.settle(self._bits if charged_bits is None else charged_bits * n_rows, is_used=is_used)
+        admission.settle(self._bits if charged_bits is None else charged_bits * n_rows, self._tokens,
+                         is_used=is_used)
         if options.journal is not None:
             account, account_class = admission.account
             size, n_rows = (0, 1) if query is None else (len(admission.content) + self._held_bytes, n_rows)
@@ -351,9 +446,16 @@ def _read_later(options: Options, dialect: Dialect, n_rows: int, body: Body) -> 
         answer = dialect.read_answer(body, n_rows, options.scores)
     except AnswerError:
         return _NOTHING
-    bits = UNGUARDED.answer_bits(answer)
-    options.metrics.note_bits(bits * n_rows)
-    return Reading(answer.rows, bits)
+    reading = _read(answer, n_rows)
+    options.metrics.note_bits(reading.bits * n_rows)
+    return reading
+
+
+def _read(answer: Answer, n_rows: int) -> Reading:
+    """What an answer tells that no policy touched."""
+    if answer.speech is not None:
+        return Reading(None, UNGUARDED.speech_bits(answer.speech) / n_rows)
+    return Reading(answer.rows, UNGUARDED.answer_bits(answer))
 
 
 def _limit_headers(error: LimitExceeded) -> asgi.Headers:

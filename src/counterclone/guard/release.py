@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast
 
-from counterclone.answers import Answer, Context, Output, Rows, full_bits
+from counterclone.answers import FLOAT_BITS, Answer, Context, Output, Rows, full_bits
 from counterclone.budgets import Limit
 from counterclone.errors import AnswerError
-from counterclone.protocols import Policy
+from counterclone.protocols import Policy, SpeechPolicy
 from counterclone.queries import Query
 from counterclone.randomness import Prf
-from counterclone.releases import released
+from counterclone.releases import SpeechReleases, released
+from counterclone.speech import BITS_PER_BYTE, Speech
 
 MODELS_KEPT = 1024
 
@@ -20,8 +22,8 @@ class Terms:
     """The policies and limits of one account class, in one tier of it.
 
     Args:
-        policies: applied in this order.
-        limits: of an account, on queries and on leaked bits.
+        policies: for rows, for speech or for both, applied in this order.
+        limits: of an account, on queries, on tokens and on leaked bits.
         tiers: what an account gets instead, in each tier, and at the end where its owner blocked it; each
             coarser than the one before.
         is_blocked: whether such an account is refused.
@@ -29,26 +31,33 @@ class Terms:
 
     Attributes:
         meters_bits: whether a limit counts bits.
+        meters_tokens: whether a limit counts tokens.
         row_bits: an upper bound on the bits of one released row, by its classes: no step adds to what one before
             it let through.
     """
 
-    def __init__(self, policies: Sequence[Policy], limits: Sequence[Limit], *, tiers: Sequence[Terms] = (),
-                 is_blocked: bool = False, is_marked: bool = True) -> None:
+    def __init__(self, policies: Sequence[Policy | SpeechPolicy], limits: Sequence[Limit], *,
+                 tiers: Sequence[Terms] = (), is_blocked: bool = False, is_marked: bool = True) -> None:
         self.policies = tuple(policies)
+        self._for_rows = [cast(Policy, policy) for policy in self.policies if hasattr(policy, "start")]
+        self._for_speech = [cast(SpeechPolicy, policy) for policy in self.policies if hasattr(policy, "open")]
         self.is_marked = is_marked
         self.limits = tuple(limits)
         self.tiers = tuple(tiers)
         self.is_blocked = is_blocked
         self.row_bits = lru_cache(maxsize=64)(self._bits)
+        self._value_bits = min([float(FLOAT_BITS), *(policy.value_bits for policy in self._for_speech)])
         self._expected: dict[str, float] = {}
+        self._expected_tokens: dict[str, float] = {}
         self.meters_bits = any(limit.unit == "bits" for limit in self.limits)
+        self.meters_tokens = any(limit.unit == "tokens" for limit in self.limits)
 
-    def costs(self, queries: int, bits: float) -> list[float]:
+    def costs(self, queries: int, bits: float, tokens: float = 0.0) -> list[float]:
         """What a request takes from each limit."""
-        if not self.meters_bits:
+        if not (self.meters_bits or self.meters_tokens):
             return [queries] * len(self.limits)
-        return [bits if limit.unit == "bits" else queries for limit in self.limits]
+        amounts = {"queries": queries, "bits": bits, "tokens": tokens}
+        return [amounts[limit.unit] for limit in self.limits]
 
     def answer_bits(self, answer: Answer) -> float:
         """An upper bound on the bits that an answer tells about one query."""
@@ -63,26 +72,49 @@ class Terms:
 
     def expect(self, model: str, bits: float) -> None:
         """Remember what an answer of a model released for one query."""
-        if model not in self._expected and len(self._expected) >= MODELS_KEPT:  # callers may make up names
-            del self._expected[next(iter(self._expected))]
-        self._expected[model] = bits
+        _remember(self._expected, model, bits)
+
+    def expected_tokens(self, model: str) -> float:
+        """The tokens of the model's last answer; 0 before its first."""
+        return self._expected_tokens.get(model, 0.0)
+
+    def expect_tokens(self, model: str, tokens: float) -> None:
+        """Remember how many tokens an answer of a model had."""
+        _remember(self._expected_tokens, model, tokens)
+
+    def speech_bits(self, speech: Speech) -> float:
+        """An upper bound on the bits that a released speech tells."""
+        return self._value_bits * speech.n_values + BITS_PER_BYTE * speech.text_bytes
+
+    def speak(self, query: Query, noise: Prf) -> SpeechReleases:
+        """Begin to release one answer of a language model or of an encoder."""
+        return SpeechReleases(self._for_speech, Context(noise, query))
 
     def release(self, answer: Answer, query: Query, noise: Prf) -> dict[str, Rows]:
         """The released rows of each output that holds probabilities.
 
         Raises:
-            AnswerError: a policy made rows that aren't probabilities.
+            AnswerError: a policy made rows that aren't probabilities, or none is for probabilities.
         """
+        if answer.outputs and self.policies and not self._for_rows:
+            raise AnswerError("the answer holds probabilities and no policy is for them; the owner can add "
+                              "`rounding`")
         return {name: self._released(name, output, query, noise) for name, output in answer.outputs.items()}
 
     def _released(self, name: str, output: Output, query: Query, noise: Prf) -> Rows:
         try:
-            return released(self.policies, Context(noise, query, output.rows_per_query), output.rows)
+            return released(self._for_rows, Context(noise, query, output.rows_per_query), output.rows)
         except AnswerError as error:
             raise AnswerError(f"output '{name}': {error}") from error.__cause__
 
     def _bits(self, n_classes: int) -> float:
-        return min([full_bits(n_classes), *(policy.bits(n_classes) for policy in self.policies)])
+        return min([full_bits(n_classes), *(policy.bits(n_classes) for policy in self._for_rows)])
+
+
+def _remember(expected: dict[str, float], model: str, amount: float) -> None:
+    if model not in expected and len(expected) >= MODELS_KEPT:  # callers may make up names
+        del expected[next(iter(expected))]
+    expected[model] = amount
 
 
 UNGUARDED = Terms((), ())

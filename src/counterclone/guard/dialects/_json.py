@@ -86,6 +86,11 @@ def fields(body: Buffer | msgspec.Raw) -> Fields:
         raise AnswerError(f"the answer is no JSON object ({error}); expected one") from None
 
 
+def first(raw: msgspec.Raw | None) -> bytes:
+    """The first byte of a value, which says what kind of JSON it is; b"" for none."""
+    return b"" if raw is None else bytes(memoryview(raw)[:1])
+
+
 def matrix(raw: bytes | msgspec.Raw) -> NDArray[np.float64] | None:
     """Rows of numbers that aren't all whole, (rows, classes); None for any other JSON, or for none."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -47,6 +47,8 @@ class Oip(Spec, frozen=True):
     floating-point datatype whose rows are probabilities are edited, in the datatype that they have; all
     others, and health and metadata routes, pass byte for byte.
     """
+
+    error_event: ClassVar[bytes | None] = None
 
     def model(self, method: str, path: str) -> str | None:
         """The model in an inference path, else None."""

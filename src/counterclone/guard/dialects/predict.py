@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -50,6 +50,8 @@ class Predict(Spec, frozen=True):
     Probabilities are looked for in the answer's fields, in the fields of its rows (`{"predictions":
     [{"probabilities": [...]}]}`) and in rows keyed by class (`{"predictions": [{"cat": 0.9, "dog": 0.1}]}`).
     """
+
+    error_event: ClassVar[bytes | None] = None
 
     def model(self, method: str, path: str) -> str | None:
         """The model in a TensorFlow Serving path, "" elsewhere; None unless it is a POST."""

@@ -1,0 +1,194 @@
+"""Log-probabilities of tokens in the two shapes that servers send, as arrays and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from counterclone.errors import AnswerError
+from counterclone.guard.dialects import _json
+from counterclone.speech import Logprobs
+
+Floats = list[float | None]
+
+_KNOWN = frozenset({"token", "logprob", "bytes", "top_logprobs", "id", "rank", "text_offset", "special"})
+_KNOWN_COLUMNS = frozenset({"tokens", "token_logprobs", "top_logprobs", "text_offset", "content", "refusal"})
+_MALFORMED = ("the answer has log-probabilities that aren't as OpenAI has them; expected a number or null for "
+              "each token")
+
+
+class Tokens(Protocol):
+    """The tokens of one text in an answer.
+
+    Attributes:
+        chosen: the number of each token, None where there is none.
+        tops: those of the likeliest ones, for each token.
+    """
+
+    chosen: Floats
+    tops: list[Floats]
+
+    def put(self, chosen: Floats, tops: list[list[float]]) -> None:
+        """Write other numbers; a NaN among the likeliest takes its token out."""
+        ...
+
+    def drop(self) -> None:
+        """Take them out."""
+        ...
+
+
+class Objects:
+    """`[{"token", "logprob", "bytes", "top_logprobs": [{"token", "logprob", "bytes"}]}]`.
+
+    Args:
+        owner: the object that they are a field of.
+        field: its name.
+        parent: where the owner is, which goes with the last of them: an object and a field; None leaves an empty
+            list instead.
+    """
+
+    def __init__(self, owner: dict[str, Any], field: str, parent: tuple[dict[str, Any], str] | None) -> None:
+        self._owner, self._field, self._parent = owner, field, parent
+        self._entries = entries = _json.load_answer(owner[field])
+        try:
+            self.chosen: Floats = [each["logprob"] for each in entries]
+            self._lists = [each.get("top_logprobs") or [] for each in entries]
+            self.tops: list[Floats] = [[each["logprob"] for each in listed] for listed in self._lists]
+            firsts = [*entries[:1], *(self._lists[0][:1] if entries else ())]  # a server's are all alike
+            others = [value for each in firsts for name, value in each.items() if name not in _KNOWN]
+        except (TypeError, KeyError, AttributeError):
+            raise AnswerError(_MALFORMED) from None
+        if any(map(_json.holds_floats, others)):
+            raise AnswerError("the answer's log-probabilities have a field with other numbers that no policy "
+                              "reads; ask the server for plain ones")
+
+    def put(self, chosen: Floats, tops: list[list[float]]) -> None:
+        """Write other numbers; a NaN among the likeliest takes its token out."""
+        for entry, value, listed, values in zip(self._entries, chosen, self._lists, tops, strict=True):
+            entry["logprob"] = value
+            if len(listed) > len(values):
+                del listed[len(values):]
+            for each, number in zip(listed, values, strict=False):
+                each["logprob"] = number
+            if any(map(math.isnan, values)):
+                listed[:] = [each for each in listed if not math.isnan(each["logprob"])]
+        self._owner[self._field] = msgspec.Raw(orjson.dumps(self._entries))
+
+    def drop(self) -> None:
+        """Take them out."""
+        if self._parent is None:
+            self._owner[self._field] = msgspec.Raw(b"[]")
+        else:
+            owner, field = self._parent
+            owner[field] = msgspec.Raw(b"null")
+
+
+class Columns:
+    """`{"tokens": [...], "token_logprobs": [...], "top_logprobs": [{token: number}], "text_offset": [...]}`.
+
+    Args:
+        owner: that object.
+        parent: the object and the field that it is in.
+    """
+
+    def __init__(self, owner: dict[str, Any], parent: tuple[dict[str, Any], str]) -> None:
+        self._owner, self._parent = owner, parent
+        self.chosen: Floats = _json.load_answer(owner["token_logprobs"])
+        found = _json.load_answer(owner["top_logprobs"]) if "top_logprobs" in owner else None
+        self._is_listed = isinstance(found, list)
+        try:
+            self._names = [list(each or ()) for each in found or [None] * len(self.chosen)]
+            self.tops: list[Floats] = [list((each or {}).values()) for each in found or [None] * len(self.chosen)]
+        except (TypeError, AttributeError):
+            raise AnswerError(_MALFORMED) from None
+        if not isinstance(self.chosen, list) or len(self.tops) != len(self.chosen):
+            raise AnswerError(_MALFORMED)
+
+    def put(self, chosen: Floats, tops: list[list[float]]) -> None:
+        """Write other numbers; a NaN among the likeliest takes its token out."""
+        self._owner["token_logprobs"] = msgspec.Raw(orjson.dumps(chosen))
+        if self._is_listed:
+            listed = [{name: value for name, value in zip(names, values, strict=False) if not math.isnan(value)}
+                      if names else None for names, values in zip(self._names, tops, strict=True)]
+            self._owner["top_logprobs"] = msgspec.Raw(orjson.dumps(listed))
+
+    def drop(self) -> None:
+        """Take them out."""
+        owner, field = self._parent
+        owner[field] = msgspec.Raw(b"null")
+
+
+def found_in(owner: dict[str, Any], field: str) -> list[Tokens]:
+    """The tokens in an object's field, which is read into the object where it is one itself.
+
+    Raises:
+        AnswerError: it isn't as either shape has it.
+    """
+    raw = owner.get(field)
+    kind = _json.first(raw)
+    if kind == b"[":
+        return [Objects(owner, field, None)]
+    if kind != b"{":
+        return []
+    assert raw is not None  # it has a first byte
+    inner: dict[str, Any] = _json.fields(raw)
+    if any(name not in _KNOWN_COLUMNS and _json.holds_floats(_json.load_answer(value))
+           for name, value in inner.items()):
+        raise AnswerError(_MALFORMED)
+    found: list[Tokens] = [Objects(inner, name, (owner, field)) for name in ("content", "refusal")
+                           if _json.first(inner.get(name)) == b"["]
+    if _json.first(inner.get("token_logprobs")) == b"[":
+        found.append(Columns(inner, (owner, field)))
+    owner[field] = inner
+    return found
+
+
+def stacked(found: Sequence[Tokens]) -> Logprobs | None:
+    """All tokens of an answer, one text after the other; None for none.
+
+    Raises:
+        AnswerError: something among them is no number.
+    """
+    if not found:
+        return None
+    try:
+        chosen = np.array([value for each in found for value in each.chosen], dtype=np.float64)
+        tops = [values for each in found for values in each.tops]
+        return Logprobs(chosen, _matrix(tops))
+    except (TypeError, ValueError, OverflowError):
+        raise AnswerError(_MALFORMED) from None
+
+
+def put(found: Sequence[Tokens], logprobs: Logprobs | None) -> None:
+    """Write what became of `stacked` into an answer."""
+    if logprobs is None:
+        for each in found:
+            each.drop()
+        return
+    n_shown = int(np.flatnonzero(~np.isnan(logprobs.top).all(axis=0)).max(initial=-1)) + 1
+    chosen: Floats = logprobs.chosen.tolist()
+    if np.isnan(logprobs.chosen).any():
+        chosen = [None if value is None or math.isnan(value) else value for value in chosen]
+    tops = logprobs.top[:, :n_shown].tolist()
+    start = 0
+    for each in found:
+        end = start + len(each.chosen)
+        each.put(chosen[start:end], tops[start:end])
+        start = end
+
+
+def _matrix(tops: list[Floats]) -> NDArray[np.float64]:
+    """Ragged rows as a matrix, NaN where one is shorter."""
+    widths = set(map(len, tops))
+    if len(widths) <= 1:
+        return np.array(tops, dtype=np.float64).reshape(len(tops), *widths or (0,))
+    matrix = np.full((len(tops), max(widths)), math.nan)
+    for row, values in zip(matrix, tops, strict=True):
+        row[:len(values)] = values
+    return matrix
