@@ -157,7 +157,7 @@ def test_a_suspect_that_hides_a_mark_behind_the_truth_is_found_by_its_second_cho
     places = {number: i for i, number in enumerate(np.asarray(served.inputs)[:, 0].tolist())}
     evidence = shown(case, lambda asked: np.stack([rows[places[number]] for number in asked[:, 0].tolist()]))
     assert evidence.hits == evidence.trials == int((served.roles == Role.MARKED).sum())
-    assert evidence.p_value == pytest.approx(9.0 ** -evidence.trials)
+    assert evidence.p_value == pytest.approx(2 * 9.0 ** -evidence.trials, rel=1e-9, abs=0.0)  # two readings
 
 
 def test_a_suspect_that_shows_labels_tells_only_where_it_differs() -> None:

@@ -25,7 +25,8 @@ TAKEN_UP = 0.5
 
 Numbers = NDArray[np.int64]
 Read = Callable[[Reply, Numbers], Numbers]
-"""What a suspect chose on rows of what was served; the target's own choice where it tells none: (queries,)."""
+"""What a suspect chose on rows of what was served, the target's own choice where it tells none: (queries,); by
+several readings of a reply, (readings, queries)."""
 
 
 class Counts(NamedTuple):
@@ -75,20 +76,21 @@ def examine(kind: str, case: Case, rows: Numbers, read: Read, test: Test) -> Exa
     """
     served = case.served
     rows = ordered(case, rows)[:case.budget]
-    answers = np.empty(0, dtype=np.int64)
+    answers = np.empty((0, 0), dtype=np.int64)
     stopped_early = False
     at_once = 1 if case.stops_early else AT_ONCE
     try:
-        while len(answers) < len(rows):
-            batch = rows[len(answers):len(answers) + at_once]
+        while answers.shape[1] < len(rows):
+            batch = rows[answers.shape[1]:answers.shape[1] + at_once]
             reply = yield take(served.inputs, batch)
-            answers = np.concatenate([answers, read(reply, batch)])
+            read_now = np.atleast_2d(read(reply, batch))
+            answers = np.concatenate([answers, read_now], axis=1) if answers.size else read_now
             if case.stops_early and _is_enough(case, test, rows, answers):
                 stopped_early = True
                 break
     except BudgetExhausted:
         pass
-    return _evidence(kind, case, test, rows[:len(answers)], answers, stopped_early=stopped_early)
+    return _evidence(kind, case, test, rows[:answers.shape[1]], answers, stopped_early=stopped_early)
 
 
 def ordered(case: Case, rows: Numbers) -> Numbers:
@@ -102,37 +104,73 @@ def take(inputs: Inputs, rows: Numbers) -> Inputs:
     return inputs[rows] if isinstance(inputs, np.ndarray) else [inputs[row] for row in rows.tolist()]
 
 
+class _Found(NamedTuple):
+    """What one reading tells of each group.
+
+    Attributes:
+        counts: (1, groups) each.
+        p_values: (groups,).
+        e_values: (groups,).
+        best_decoys: the smallest p-value of each decoy key, (decoys,); none where no row is informative.
+    """
+
+    counts: Counts
+    p_values: NDArray[np.float64]
+    e_values: NDArray[np.float64]
+    best_decoys: NDArray[np.float64]
+
+
 def _is_enough(case: Case, test: Test, rows: Numbers, answers: Numbers) -> bool:
-    asked = rows[:len(answers)]
-    is_informative = answers != case.served.truths[asked]
-    hits = int(test.hits(asked[is_informative], answers[is_informative]).sum())
-    return statistics.e_value(hits, int(is_informative.sum()), test.null_rate) >= 1.0 / case.alpha
+    asked = rows[:answers.shape[1]]
+    found = [_found(test, case.served.truths[asked], asked, reading, [asked], decoys=0) for reading in answers]
+    return float(np.mean([each.e_values[0] for each in found])) >= 1.0 / case.alpha
+
+
+def _found(test: Test, truths: Numbers, asked: Numbers, answers: Numbers, members: Sequence[Numbers], *,
+           decoys: int) -> _Found:
+    is_informative = answers != truths
+    told, said = asked[is_informative], answers[is_informative]
+    where = [np.flatnonzero(np.isin(told, rows, assume_unique=True)) for rows in members]
+    counts = _counted(test.hits(told, said)[None], where)
+    best = np.empty(0)
+    if decoys and len(told):
+        best = test.p_values(_counted(test.decoys(told, said, asked), where), members, asked).min(axis=1)
+    return _Found(counts, test.p_values(counts, members, asked)[0],
+                  statistics.e_values(counts.hits[0], counts.trials[0], test.null_rate), best)
 
 
 def _evidence(kind: str, case: Case, test: Test, asked: Numbers, answers: Numbers, *,
               stopped_early: bool) -> Evidence:
-    is_informative = answers != case.served.truths[asked]
-    told, said = asked[is_informative], answers[is_informative]
+    """Several readings count as so many tests (Bonferroni), those that say the same as one."""
+    readings = np.unique(answers, axis=0) if len(answers) > 1 else answers
     names, members = _groups(case, asked)
-    where = [np.flatnonzero(np.isin(told, rows, assume_unique=True)) for rows in members]
-    hits = test.hits(told, said)
-    counts = _counted(hits[None], where)
-    p_values = test.p_values(counts, members, asked)[0]
-    e_values = statistics.e_values(counts.hits[0], counts.trials[0], test.null_rate)
-    p_decoy = None
-    if case.decoys and len(told):
-        others = test.p_values(_counted(test.decoys(told, said, asked), where), members, asked)
-        p_decoy = statistics.rank_p_value(-float(p_values.min()), -others.min(axis=1))
+    found = [_found(test, case.served.truths[asked], asked, reading, members, decoys=case.decoys)
+             for reading in readings] or [_nothing(len(names))]
+    p_values = np.minimum(np.stack([each.p_values for each in found]) * len(found), 1.0)
+    e_values = np.stack([each.e_values for each in found]).mean(axis=0)
+    best = p_values.argmin(axis=0)
     accounts = tuple(
-        AccountEvidence(account=name, p_value=float(p), e_value=float(e), trials=int(trials), hits=int(n_hits))
-        for name, p, e, trials, n_hits in zip(names[1:], p_values[1:], e_values[1:], counts.trials[0, 1:],
-                                              counts.hits[0, 1:], strict=True))
-    e_value = float(e_values[0])
+        AccountEvidence(account=name, p_value=float(p_values[best[i], i]), e_value=float(e_values[i]),
+                        trials=int(found[best[i]].counts.trials[0, i]), hits=int(found[best[i]].counts.hits[0, i]))
+        for i, name in enumerate(names))
+    whole, e_value = accounts[0], float(e_values[0])
     return Evidence(
-        kind=kind, p_value=min(1.0, 1.0 / e_value) if case.stops_early else float(p_values[0]), e_value=e_value,
-        trials=len(told), hits=int(hits.sum()), null_rate=test.null_rate, queries=len(asked), p_decoy=p_decoy,
-        power=_power(case, test, len(asked), len(told) - int(hits.sum())), accounts=accounts,
-        stopped_early=stopped_early)
+        kind=kind, p_value=min(1.0, 1.0 / e_value) if case.stops_early else whole.p_value, e_value=e_value,
+        trials=whole.trials, hits=whole.hits, null_rate=test.null_rate, queries=len(asked),
+        p_decoy=_rank([each.p_values.min() for each in found], [each.best_decoys for each in found]),
+        power=max(_power(test, len(asked), each.counts, case.alpha / len(found)) for each in found),
+        accounts=accounts[1:], stopped_early=stopped_early)
+
+
+def _nothing(n_groups: int) -> _Found:
+    none = np.zeros((1, n_groups), dtype=np.int64)
+    return _Found(Counts(none, none), np.ones(n_groups), np.ones(n_groups), np.empty(0))
+
+
+def _rank(own: Sequence[float], decoys: Sequence[NDArray[np.float64]]) -> float | None:
+    """The rank of the best reading among those of the decoys."""
+    told = [each for each in decoys if len(each)]
+    return statistics.rank_p_value(-float(min(own)), -np.min(told, axis=0)) if told else None
 
 
 def _groups(case: Case, asked: Numbers) -> tuple[list[str], list[Numbers]]:
@@ -159,13 +197,13 @@ def _counted(hits: NDArray[np.bool_], where: Sequence[Numbers]) -> Counts:
     return Counts(found, np.broadcast_to(trials, found.shape))
 
 
-def _power(case: Case, test: Test, n_asked: int, n_other: int) -> float:
+def _power(test: Test, n_asked: int, counts: Counts, level: float) -> float:
     """Of a student that has learnt half of the marks, and elsewhere meets them by chance as the suspect does."""
     learnt = TAKEN_UP * n_asked
-    differing = (1.0 - TAKEN_UP) * n_other
+    differing = (1.0 - TAKEN_UP) * float(counts.trials[0, 0] - counts.hits[0, 0])
     trials = learnt + differing
     hit_rate = (learnt + test.null_rate * differing) / max(trials, 1.0)
-    return statistics.power(round(trials), hit_rate, test.null_rate, case.alpha)
+    return statistics.power(round(trials), hit_rate, test.null_rate, level)
 
 
 class Choices:

@@ -28,17 +28,19 @@ class Triggers(Spec, frozen=True):
     the true and the served label change places. A neighbour beyond the canonical cell gets its true label, so who
     asks around each query can vote marks away, at several times the price; the rule `snap` makes cells larger.
 
-    Tested is which label a suspect ranks first among those that the key draws from, all but the target's own: the
-    drawn one with a chance of 1/(number of these), whatever the suspect is, if it is independent of the key. Who
-    shows no scores tells something only where it says another label than the target would have said. With one
-    other label only, such differences on marked rows are compared with those on controls (hypergeometric).
+    Tested are the rows where the suspect doesn't say what the target would have said: it says the drawn label with
+    a chance of 1/(number of other labels), whatever the suspect is, if it is independent of the key. Where it
+    shows scores, the same is tested of the label that it ranks first among those others, on all rows, and the
+    better p-value of both counts twice. With one other label only, differences on marked rows are compared with
+    those on controls (hypergeometric).
 
     Attributes:
         rate: the share of queries that are marked; also what it costs honest users, in accuracy at the most.
         exclude_classes: classes, by number, that are neither changed nor served instead of another.
         controls: controls for each marked query, which two classes need.
 
-    Source: Szyller, Atli, Marchal and Asokan, DAWN (ACM MM 2021); the test by second choices is ours.
+    Source: Szyller, Atli, Marchal and Asokan, DAWN (ACM MM 2021); the test given the differences
+    and the one of second choices are ours.
     """
 
     may_flip: ClassVar[bool] = True
@@ -79,11 +81,13 @@ class Triggers(Spec, frozen=True):
                 drawn = _draws.choices(case.order.subkey(f"decoy/{number}"), cells, n)
                 return _labels(others, served.truths[rows], drawn)
 
-            def favourites(reply: Reply, rows: Numbers) -> Numbers:
-                return _favourites(_checked(reply, served.classes), others, served.truths[rows])
+            def choices(reply: Reply, rows: Numbers) -> Numbers:
+                answers = _checked(reply, served.classes)
+                truths = served.truths[rows]
+                return np.stack([_labels_of(answers, others, truths), _favourites(answers, others, truths)])
 
             rows = np.flatnonzero(served.roles == Role.MARKED)
-            return examine("triggers", case, rows, favourites, Choices(served, n, decoys, case.decoys))
+            return examine("triggers", case, rows, choices, Choices(served, n, decoys, case.decoys))
 
         def labels(reply: Reply, rows: Numbers) -> Numbers:
             return top_labels(_checked(reply, served.classes)).astype(np.int64)
@@ -157,6 +161,12 @@ def _checked(reply: Reply, n_classes: int) -> Rows:
         raise TargetError(f"the suspect has {reply.rows.shape[1]} classes, the target {n_classes}; expected the "
                           "same classes in the same order; wrap the suspect in a function that maps them")
     return reply.rows
+
+
+def _labels_of(rows: Rows, others: Numbers, truths: Numbers) -> Numbers:
+    """The labels that are said, the true one in the place of those that the key never draws: (n,)."""
+    labels = top_labels(rows).astype(np.int64)
+    return np.where(np.isin(labels, others), labels, truths)
 
 
 def _favourites(rows: Rows, others: Numbers, truths: Numbers) -> Numbers:

@@ -17,8 +17,8 @@ from counterclone.prove.signed import Signed, read_signed
 FOLDER = "commitments"
 SCHEME = 1
 STATISTIC = ("Holm over the pooled test of each mark and over every account and campaign by the marked rows that "
-             "only it was served; binomial over the suspect's choices among the labels that the key draws from, "
-             "with two labels hypergeometric over the rows that differ")
+             "only it was served; binomial over the suspect's answers that differ and over its second choices, "
+             "the better doubled; with two labels hypergeometric over the answers that differ")
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,14 +135,8 @@ class Chain:
             signer=self._keys.signer)
         signed = Signed.of(statement, self._keys)
         path = self._folder / _name(number)
-        whole = path.with_suffix(".new")
         try:
-            with open(whole, "wb") as file:
-                file.write(msgspec.json.encode(signed) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(whole, path)
-            sync_folder(self._folder)
+            write_whole(path, msgspec.json.encode(signed) + b"\n")
         except OSError as error:
             raise unwritable(self._folder, error) from None
         return Commitment(signed, signed.read(Statement, str(path)))
@@ -173,6 +167,21 @@ def checked(signed: Sequence[Signed], signer: str, where: str) -> list[Commitmen
             raise LedgerError(f"{place} doesn't follow the one before it; one was put in, changed or taken out")
         chain.append(Commitment(each, statement))
     return chain
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, whoever else does; on the disk when this returns.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    whole = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with open(whole, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(whole, path)
+    sync_folder(path.parent)
 
 
 def _same(one: Terms, other: Terms) -> bool:
