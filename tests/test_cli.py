@@ -25,6 +25,7 @@ import pytest
 import uvicorn
 from click.testing import CliRunner, Result
 from prometheus_client import CollectorRegistry
+from tests.prove import authority
 
 from counterclone import cli, config, plugins
 from counterclone.compose import Guard
@@ -448,6 +449,29 @@ def test_a_commitment_that_was_changed_is_one_line() -> None:
     for verb in ("commit", "rotate", "list"):
         line, = failure("keys", "marks", verb)
         assert "commitment 1 isn't signed by the key" in line
+
+
+def test_a_commitment_is_stamped_by_the_files_authority() -> None:
+    theirs = authority.Authority()
+    Path("tsa.pem").write_bytes(theirs.roots)
+    with authority.listening(theirs) as url:
+        write(f"{MARKED}[prove]\ntimestamp_url = '{url}'\ntimestamp_roots = 'tsa.pem'\n")
+        run("keys", "marks", "create")
+        theirs.is_down = True
+        made = run("keys", "marks", "commit")
+        assert made.exit_code == 0
+        assert f"counterclone: {url}: no timestamp (it answered 503)" in made.stderr
+        assert "no younger than" not in made.stdout
+        theirs.is_down = False
+        rotated = json_output("keys", "marks", "rotate")
+    stamp = {"time": theirs.now.timestamp(), "authority": "CN=test authority"}
+    assert (rotated["commitment"]["timestamp"], rotated["problem"]) == (stamp, None)
+    listed = json_output("keys", "marks", "list")["commitments"]
+    assert [each["timestamp"] for each in listed] == [stamp, stamp]
+    shown = output("keys", "marks", "list")
+    assert shown.count("   no younger than 2026-03-01 12:00 UTC, says CN=test authority\n") == 2
+    Path("tsa.pem").write_bytes(authority.Authority().roots)
+    assert "no timestamp of this by an authority of tsa.pem" in failure("keys", "marks", "list")[0]
 
 
 # cases

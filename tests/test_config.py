@@ -157,7 +157,7 @@ def test_an_empty_file_has_the_defaults() -> None:
                   "webhook_secret_env": "COUNTERCLONE_WEBHOOK_SECRET", "syslog": "", "detector": []},
         "mark": [],
         "prove": {"keys": "counterclone.marks", "ledger": "ledger", "budget": 1_000_000, "alpha": 1e-6,
-                  "decoys": 999}}
+                  "decoys": 999, "timestamp_url": "", "timestamp_roots": ""}}
 
 
 def test_a_class_has_the_guards_policies_and_limits() -> None:
@@ -373,7 +373,8 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
     "journal": {"path": "j", "retention_days": 1, "retention_bytes": 2, "payloads": True},
     "watch": {"benign": "b", "false_alarms_per_year": 1.0, "max_accounts": 2, "webhook_url": "https://x/",
               "webhook_secret_env": "W", "syslog": "x:1", "detector": [{"kind": "margin"}]},
-    "prove": {"keys": "k", "ledger": "l", "budget": 2, "alpha": 1e-4, "decoys": 99},
+    "prove": {"keys": "k", "ledger": "l", "budget": 2, "alpha": 1e-4, "decoys": 99,
+              "timestamp_url": "https://x/", "timestamp_roots": "r"},
 }
 
 

@@ -62,6 +62,8 @@ def list_commitments(config_file: str | None, as_json: bool, seed: int) -> None:
 
 
 def _show_change(change: Any, *, as_json: bool) -> None:
+    if change.problem:
+        click.echo(f"counterclone: {change.problem}", err=True)
     if as_json:
         print_json(change)
         return
@@ -74,9 +76,14 @@ def _show_change(change: Any, *, as_json: bool) -> None:
 
 
 def _show(commitment: Any) -> None:
-    created = datetime.fromtimestamp(commitment.created, UTC).strftime("%Y-%m-%d %H:%M")
-    click.echo(f"{commitment.number}  {created} UTC  {', '.join(map(_mark, commitment.marks))}")
+    click.echo(f"{commitment.number}  {_time(commitment.created)}  {', '.join(map(_mark, commitment.marks))}")
     click.echo(f"   digest {commitment.digest}\n   key    {commitment.key}")
+    if stamp := commitment.timestamp:
+        click.echo(f"   no younger than {_time(stamp.time)}, says {stamp.authority}")
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _mark(table: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from counterclone.guard.marking import Marking
 from counterclone.prove.commitments import Chain, Terms
 from counterclone.prove.custody import Custody, mark_key
 from counterclone.prove.ledger import LedgerWriter
+from counterclone.prove.timestamps import Authority, Roots, Stamper
 
 
 class Marker:
@@ -39,20 +40,41 @@ class Marker:
             keys = Custody.kept(folder / config.prove.keys)
             chain = Chain(folder / config.prove.keys, keys)
             commitment = chain.in_force(committed_terms(config), time.time())
+            authority = timestamp_authority(config, folder)
             self._ledger = LedgerWriter(folder / config.prove.ledger, keys, commitment)
         except LedgerError as error:
             raise ConfigError(str(error)) from None
+        self._stamper = authority and Stamper(authority, folder / config.prove.keys, self._ledger.folder)
         key = mark_key(keys.epoch_key(commitment.number), kind)
         self.marking = Marking(kind, mark, key, self._ledger, time.time)
 
     def troubles(self) -> list[str]:
         """What doesn't work just now, in words."""
         error = self.marking.last_error
-        return [f"ledger: {error}; answers go out unmarked"] if error else []
+        found = [f"ledger: {error}; answers go out unmarked"] if error else []
+        error = self._stamper.last_error if self._stamper else None
+        return [*found, f"timestamps: {error}"] if error else found
 
     def close(self) -> None:
         """Sign the ledger's last head."""
+        if self._stamper:
+            self._stamper.close()
         self._ledger.close()
+
+
+def timestamp_authority(config: Config, folder: Path) -> Authority | None:
+    """The file's timestamp authority, None where it has none.
+
+    Raises:
+        ConfigError: there is nothing to check it by.
+        LedgerError: its certificates can't be read, or the extra isn't installed.
+    """
+    if not config.prove.timestamp_url:
+        return None
+    if not config.prove.timestamp_roots:
+        raise ConfigError("[prove] timestamp_roots: is needed with timestamp_url; name the file with the root "
+                          "certificate that the authority publishes")
+    return Authority(config.prove.timestamp_url, Roots.load(folder / config.prove.timestamp_roots))
 
 
 def committed_terms(config: Config) -> Terms:

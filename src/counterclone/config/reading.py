@@ -179,6 +179,7 @@ _CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
     "guard.listen": _listen_problems,
     "guard.admin": _listen_problems,
     "accounts.trusted_proxies": _network_problems,
+    "prove.timestamp_url": _url_problems,
     "watch.webhook_url": _webhook_problems,
     "watch.syslog": _syslog_problems,
 }

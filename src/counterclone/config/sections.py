@@ -244,6 +244,8 @@ class Prove(Section, frozen=True):
         budget: queries that a suspect may be asked.
         alpha: the level of a verdict.
         decoys: decoy keys that are ranked.
+        timestamp_url: an authority (RFC 3161) that says when commitments and the ledger were there, "" for none.
+        timestamp_roots: the file of the certificates that the authority's own must lead to, from this file's.
     """
 
     keys: Annotated[str, Meta(min_length=1)] = "counterclone.marks"
@@ -251,6 +253,8 @@ class Prove(Section, frozen=True):
     budget: Positive = 1_000_000
     alpha: Annotated[float, Meta(gt=0.0, le=0.05)] = 1e-6
     decoys: Annotated[int, Meta(ge=19, le=100_000)] = 999
+    timestamp_url: str = ""
+    timestamp_roots: str = ""
 
 
 class Config(Section, frozen=True):

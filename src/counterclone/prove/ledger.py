@@ -61,6 +61,8 @@ class LedgerWriter:
         clock: seconds since 1970.
 
     Attributes:
+        folder: of the part.
+        id: the part's.
         last_error: why something couldn't be written lately, None while all is well.
 
     Raises:
@@ -86,11 +88,11 @@ class LedgerWriter:
 
     def _open(self, folder: Path) -> None:
         """Take a part, and begin in it with the commitment in force."""
-        self._folder, self._lock = _claimed(folder)
-        self.id = _id(self._folder)
-        self._log = _opened(self._folder / LOG_FILE)
-        self._payloads = _opened(self._folder / PAYLOADS_FILE)
-        self._heads = _opened(self._folder / HEADS_FILE)
+        self.folder, self._lock = _claimed(folder)
+        self.id = _id(self.folder)
+        self._log = _opened(self.folder / LOG_FILE)
+        self._payloads = _opened(self.folder / PAYLOADS_FILE)
+        self._heads = _opened(self.folder / HEADS_FILE)
         self._salts = self._keys.salts().subkey(self.id)
         self._cipher = ChaCha20Poly1305(self._keys.payload_key(self.id))
         self._frontier = self._recovered()
@@ -153,9 +155,9 @@ class LedgerWriter:
 
     def _add(self, records: Sequence[Record]) -> None:
         if self._log < 0:
-            raise LedgerError(f"{self._folder}: the ledger is closed")
+            raise LedgerError(f"{self.folder}: the ledger is closed")
         if os.getpid() != self._process:  # two that share a part would write over each other's tree
-            raise LedgerError(f"{self._folder}: this process was forked from the one that writes here; build the "
+            raise LedgerError(f"{self.folder}: this process was forked from the one that writes here; build the "
                               "guard after the fork, in each worker")
         first = self._frontier.size
         sealed, frames = [], []
@@ -188,7 +190,7 @@ class LedgerWriter:
             self.close()
 
     def _failed(self, error: OSError) -> LedgerError:
-        self.last_error = f"{self._folder}: {error.strerror or error}; nothing can be written to the ledger"
+        self.last_error = f"{self.folder}: {error.strerror or error}; nothing can be written to the ledger"
         return LedgerError(f"{self.last_error}; make room, or make it writable")
 
     def _recovered(self) -> Frontier:
@@ -197,11 +199,11 @@ class LedgerWriter:
         Raises:
             LedgerError: the log isn't what its last head says.
         """
-        content = (self._folder / LOG_FILE).read_bytes()
+        content = (self.folder / LOG_FILE).read_bytes()
         size = len(content) // FORMAT.size
         os.ftruncate(self._log, size * FORMAT.size)
         os.ftruncate(self._payloads, _payloads_end(self._payloads, size))
-        head = _last_head(self._folder / HEADS_FILE, self._heads)
+        head = _last_head(self.folder / HEADS_FILE, self._heads)
         frontier = Frontier()
         roots = {0: frontier.root().hex()}
         for index in range(size):
@@ -209,7 +211,7 @@ class LedgerWriter:
             if head is not None and frontier.size == head.size:
                 roots[head.size] = frontier.root().hex()
         if head is not None and roots.get(head.size) != head.root:
-            raise LedgerError(f"{self._folder}: the log isn't the one whose head of {head.size} records was "
+            raise LedgerError(f"{self.folder}: the log isn't the one whose head of {head.size} records was "
                               "signed; it was changed or cut; restore it from a copy")
         return frontier
 
