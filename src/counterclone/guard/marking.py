@@ -42,7 +42,7 @@ class Marked(NamedTuple):
     @property
     def n_marked(self) -> int:
         """How many rows do."""
-        return int(np.count_nonzero(self.roles == Role.MARKED))
+        return int(np.count_nonzero(self.roles == Role.MARKED)) if self.truths else 0
 
 
 class Counts(msgspec.Struct, weakref=True, eq=False):

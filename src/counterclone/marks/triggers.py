@@ -37,7 +37,7 @@ class Triggers(Spec, frozen=True):
     Attributes:
         rate: the share of queries that are marked; also what it costs honest users, in accuracy at the most.
         exclude_classes: classes, by number, that are neither changed nor served instead of another.
-        controls: controls for each marked query, which two classes need.
+        controls: controls for each marked query, where the key has two labels to choose from; more need none.
 
     Source: Szyller, Atli, Marchal and Asokan, DAWN (ACM MM 2021); the test given the differences
     and the one of second choices are ours.
@@ -48,11 +48,11 @@ class Triggers(Spec, frozen=True):
 
     rate: Annotated[float, Meta(gt=0.0, le=0.05)] = 0.002
     exclude_classes: tuple[Annotated[int, Meta(ge=0)], ...] = ()
-    controls: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
+    controls: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.0
 
     def embed(self, key: Prf, cells: Sequence[bytes], rows: Rows) -> Embedded:
         """Change the label of some of the rows."""
-        drawn = _draws.draws(key, self.rate, self.controls)
+        drawn = _draws.draws(key, self.rate, self.controls if self._n_others(rows.shape[1]) == 2 else 0.0)
         roles = drawn.roles(cells)
         if not roles.any():
             return Embedded(rows, roles)
@@ -94,6 +94,9 @@ class Triggers(Spec, frozen=True):
 
         rows = np.arange(len(served))
         return examine("triggers", case, rows, labels, Selection(case, 1.0 / (1.0 + self.controls)))
+
+    def _n_others(self, n_classes: int) -> int:
+        return n_classes - len({label for label in self.exclude_classes if label < n_classes})
 
     def _others(self, n_classes: int) -> Numbers:
         """The classes that may be changed, ascending."""
