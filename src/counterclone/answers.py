@@ -34,6 +34,20 @@ NAMED_TOLERANCE = 0.05
 """Rows of a named output may have been rounded by the server."""
 
 
+class Steps(NamedTuple):
+    """The tokens of a language model's answers, by their numbers; answers are as long as they were asked to be.
+
+    Attributes:
+        tokens: that were written, (queries, length).
+        top: the likeliest at each place, as they are shown, the first most: (queries, length, k).
+        logs: their log-probabilities in nats, likewise.
+    """
+
+    tokens: NDArray[np.int64]
+    top: NDArray[np.int64]
+    logs: NDArray[np.float64]
+
+
 class Reply(NamedTuple):
     """What a target shows for a batch of queries.
 
@@ -44,6 +58,7 @@ class Reply(NamedTuple):
         ids: an opaque number of each answer, where it is shown, such as the leaf of a tree: (queries,).
         texts: what a language model wrote: (queries,).
         vectors: what an encoder answers: (queries, dimensions).
+        steps: of a language model's texts, where tokens are shown with log-probabilities.
     """
 
     rows: Rows
@@ -51,6 +66,7 @@ class Reply(NamedTuple):
     ids: NDArray[np.int64] | None = None
     texts: Sequence[str] | None = None
     vectors: NDArray[np.float64] | None = None
+    steps: Steps | None = None
 
 
 class Context:

@@ -12,7 +12,7 @@ from counterclone.answers import Reply
 from counterclone.budgets import Meter
 from counterclone.errors import BudgetExhausted, TargetError
 from counterclone.protocols import Target
-from counterclone.queries import Inputs
+from counterclone.queries import Inputs, Prompt
 
 T = TypeVar("T")
 
@@ -51,10 +51,11 @@ async def drive(asking: Generator[Inputs, Reply, T], target: Target, meter: Mete
 
 
 def as_bytes(inputs: Inputs) -> list[bytes]:
-    """Each row of a batch as bytes."""
+    """Each row of a batch as bytes; prompts that differ in their settings are other rows."""
     if isinstance(inputs, np.ndarray):
         return [row.tobytes() for row in np.ascontiguousarray(inputs, dtype=np.float64)]
-    return [text.encode(errors="surrogatepass") for text in inputs]
+    return [text.encode(errors="surrogatepass") + (text.settings if isinstance(text, Prompt) else b"")
+            for text in inputs]
 
 
 def _last_words(asking: Generator[Inputs, Reply, T], error: BudgetExhausted) -> T | None:

@@ -24,6 +24,33 @@ Features = NDArray[np.float64]
 Inputs = Features | list[str]
 """A batch of queries as a model takes it: numbers, or texts."""
 
+
+
+class Prompt(str):
+    """A text for a language model with the request's own settings; a plain text has none.
+
+    Attributes:
+        bias: what is added to the logits of tokens, by their numbers.
+        top: how many of the likeliest tokens are asked for with their log-probabilities.
+    """
+
+    __slots__ = ("bias", "top")
+    bias: Mapping[int, float]
+    top: int
+
+    def __new__(cls, text: str, bias: Mapping[int, float] | None = None, top: int = 0) -> Prompt:
+        """A text with settings."""
+        prompt = super().__new__(cls, text)
+        prompt.bias = bias or {}
+        prompt.top = top
+        return prompt
+
+    @property
+    def settings(self) -> bytes:
+        """All but the text, the same for equal settings."""
+        return b"%d%r" % (self.top, sorted(self.bias.items()))
+
+
 ZERO_BELOW = 2.0**-10
 LARGEST = 1e38
 DEEPEST = 100

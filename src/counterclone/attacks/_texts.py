@@ -55,13 +55,14 @@ class TextTransfer:
         order = self._rng.permutation(len(self._pool))[:self._budget]
         yield from self._lessons.ask([self._pool[place] for place in order])
         if self._pool:
-            yield from self._lessons.ask([self._spliced() for _ in range(self._lessons.left)])
+            yield from self._lessons.ask([spliced(self._pool, self._rng) for _ in range(self._lessons.left)])
 
-    def _spliced(self) -> str:
-        """The beginning of one text and the end of another, as long as the first: length tells as well."""
-        one, other = (self._pool[place].split() for place in self._rng.integers(0, len(self._pool), 2))
-        cut = self._rng.integers(0, len(one) + 1)
-        return " ".join(one[:cut] + other[cut - len(one):][:len(one) - cut]) or " ".join(one + other)
+
+def spliced(pool: list[str], rng: Generator) -> str:
+    """The beginning of one text and the end of another, as long as the first: length tells as well."""
+    one, other = (pool[place].split() for place in rng.integers(0, len(pool), 2))
+    cut = rng.integers(0, len(one) + 1)
+    return " ".join(one[:cut] + other[cut - len(one):][:len(one) - cut]) or " ".join(one + other)
 
 
 class TextStudent:

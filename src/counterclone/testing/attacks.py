@@ -13,10 +13,11 @@ from counterclone.protocols import Attack, Prior, Surrogate
 from counterclone.queries import Features, Inputs
 from counterclone.randomness import generator
 from counterclone.targets.local import softmax
+from counterclone.testing.language_models import Api, LanguageModel
 from counterclone.testing.laws import check_spec, demand
 
 ASKS = frozenset({"numbers", "text"})
-SHOWN = frozenset({"scores", "logits", "ids"})
+SHOWN = frozenset({"scores", "logits", "ids", "bias"})
 BUDGETS = (1, 2, 60)
 STOPS = (0, 1, 5)
 N_POOL, N_EVALUATE = 120, 300
@@ -75,7 +76,8 @@ def check_attack(attack: Attack, *, seed: int = 0) -> None:
     """Try every law of an attack.
 
     The toy targets are a linear model, a decision tree and a network with one hidden layer on four features, and a
-    linear model of words, of three classes each; those are attacked whose answers show what the attack needs.
+    linear model of words, of three classes each, and a language model of the next of twenty tokens; those are
+    attacked whose answers show what the attack needs.
 
     Args:
         attack: the spec, with the options to try.
@@ -164,7 +166,8 @@ def _check_batch(attack: Attack, toy: Toy, inputs: Inputs, where: str) -> None:
 
 def _shown(reply: Reply, shows: frozenset[str]) -> Reply:
     rows = reply.rows if "scores" in shows else np.eye(reply.rows.shape[1])[top_labels(reply.rows)]
-    return Reply(rows, reply.logits if "logits" in shows else None, reply.ids if "ids" in shows else None)
+    return Reply(rows, reply.logits if "logits" in shows else None, reply.ids if "ids" in shows else None,
+                 steps=reply.steps if "bias" in shows else None)
 
 
 def _check_rows(attack: Attack, toy: Toy, run: Run) -> None:
@@ -239,6 +242,8 @@ def example_targets() -> tuple[Toy, ...]:
         Toy("tree", _tree, pool, evaluate, lower, upper, scores | {"ids"}, 600),
         Toy("network", _network, pool, evaluate, lower, upper, scores | {"logits"}, 2000),
         Toy("words", _words, texts[:N_POOL], texts[N_POOL:], np.empty(0), np.empty(0), scores, N_POOL),
+        Toy("next token", Api(LanguageModel(20, 4, is_scaled=False)).reply, texts[:N_POOL], texts[N_POOL:],
+            np.empty(0), np.empty(0), frozenset({"labels", "logits", "bias"}), 2 * N_POOL),
     )
 
 
