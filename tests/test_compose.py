@@ -70,7 +70,7 @@ def bearer(key: str) -> dict[bytes, bytes]:
 
 def test_defaults_guard_nothing_but_the_rate(tmp_path: Path) -> None:
     built = options("", tmp_path)
-    assert list(built.dialects) == ["openai", "oip", "predict"]
+    assert list(built.dialects) == ["anthropic", "openai", "oip", "predict"]
     assert list(built.terms) == [""]
     assert built.terms[""].policies == ()
     assert built.terms[""].limits == (Limit("limit_queries_per_minute", "queries", 600.0, MINUTE),)
@@ -117,7 +117,7 @@ def test_settings_reach_the_guard(tmp_path: Path) -> None:
     assert (built.scores, built.paths, built.limit_body_bytes) == ("probabilities", ("/v2/*",), 5)
 
 
-@pytest.mark.parametrize(("kind", "kinds"), [("auto", ["openai", "oip", "predict"]), ("predict", ["predict"]),
+@pytest.mark.parametrize(("kind", "kinds"), [("auto", ["anthropic", "openai", "oip", "predict"]), ("predict", ["predict"]),
                                              ("oip", ["oip"])])
 def test_dialects_are_tried_in_order(kind: str, kinds: list[str]) -> None:
     assert list(compose.dialects(kind)) == kinds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from counterclone.answers import Answer, Context, Reply, Rows
 from counterclone.budgets import Limit
-from counterclone.evidence import Entry, Evidence, Served
+from counterclone.evidence import Accepted, Entry, Evidence, Served
 from counterclone.exchanges import Exchanges
 from counterclone.queries import Features, Inputs, Query
 from counterclone.randomness import Generator as RandomGenerator
@@ -85,8 +86,10 @@ class SpeechPolicy(Protocol):
     as it is.
     """
 
-    edits: ClassVar[frozenset[str]]
-    """What it is for, of `texts`, `logprobs` and `vectors`."""
+    @property
+    def edits(self) -> frozenset[str]:
+        """What it is for, of `texts`, `logprobs` and `vectors`."""
+        ...
 
     @property
     def value_bits(self) -> float:
@@ -468,6 +471,29 @@ class Mark(Protocol):
         ...
 
 
+class Fingerprint(Protocol):
+    """What a copy is told by that was made before anything was marked: probes, the target's answers to them, and
+    those of independent models.
+
+    Laws: the probes are chosen by the target alone, so that an independent suspect ranks like any of the others;
+    thrown BudgetExhausted, it returns what it has.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    """What the suspect must show: `label` or `scores`."""
+
+    def compare(self, folder: Path) -> Generator[Inputs, Reply, Rank]:
+        """Ask a suspect.
+
+        Args:
+            folder: relative paths start from it.
+
+        Raises:
+            ConfigError: there are no probes, or they don't hold together.
+        """
+        ...
+
+
 class Ledger(Protocol):
     """The record of what was served.
 
@@ -480,5 +506,13 @@ class Ledger(Protocol):
 
         Raises:
             LedgerError: they can't be written.
+        """
+        ...
+
+    def accept(self, account: str, accepted: Accepted) -> None:
+        """Take that an account accepted terms, once for each version.
+
+        Raises:
+            LedgerError: it can't be written.
         """
         ...

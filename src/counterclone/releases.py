@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -26,6 +27,16 @@ def released(policies: Sequence[Policy], context: Context, rows: Rows) -> Rows:
     return rows
 
 
+def for_rows(policies: Sequence[Policy | SpeechPolicy]) -> tuple[Policy, ...]:
+    """Those that are for rows, in order."""
+    return tuple(cast(Policy, policy) for policy in policies if hasattr(policy, "start"))
+
+
+def for_speech(policies: Sequence[Policy | SpeechPolicy]) -> tuple[SpeechPolicy, ...]:
+    """Those that are for speech, in order."""
+    return tuple(cast(SpeechPolicy, policy) for policy in policies if hasattr(policy, "open"))
+
+
 def _applied(policy: Policy, context: Context, rows: Rows) -> Rows:
     try:
         release = policy.start(context)
@@ -41,9 +52,11 @@ class SpeechReleases:
     Args:
         policies: in order.
         context: the query behind it.
+        guards_numbers: whether what no policy is for can't leave, as it can beside policies for texts alone.
     """
 
-    def __init__(self, policies: Sequence[SpeechPolicy], context: Context) -> None:
+    def __init__(self, policies: Sequence[SpeechPolicy], context: Context, *, guards_numbers: bool) -> None:
+        self._guards_numbers = guards_numbers
         self._edits = frozenset[str]().union(*(policy.edits for policy in policies))
         self._started = [(policy, policy.open(context)) for policy in policies]
 
@@ -54,7 +67,7 @@ class SpeechReleases:
             AnswerError: a policy failed, or none is for something that the piece holds.
         """
         left = speech.materials - self._edits
-        if left:
+        if left and self._guards_numbers:
             held, remedy = (" and ".join(words[each] for each in sorted(left)) for words in (_WORDS, _FOR))
             raise AnswerError(f"the answer holds {held} and no policy is for them; the owner can add {remedy}")
         for policy, release in self._started:

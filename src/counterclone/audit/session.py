@@ -25,6 +25,7 @@ from counterclone.errors import ConfigError, CountercloneError, Refused
 from counterclone.fidelity import agreement
 from counterclone.protocols import Policy
 from counterclone.randomness import Prf
+from counterclone.releases import for_rows
 from counterclone.targets.remembered import Remembered
 
 MOST_DECIMALS = 6
@@ -132,7 +133,7 @@ def _one_thread() -> AbstractContextManager[Any]:
 def bits_of(surface: Surface, n_classes: int) -> float:
     """An upper bound on the bits of one answer through a surface."""
     policies = [cast(Policy, plugins.build("policies", table, surface.name)) for table in surface.policies]
-    return min([full_bits(n_classes), *(policy.bits(n_classes) for policy in policies)])
+    return min([full_bits(n_classes), *(policy.bits(n_classes) for policy in for_rows(policies))])
 
 
 def _decimals(rows: Rows) -> int | None:

@@ -55,7 +55,8 @@ def policies(tables: Iterable[PluginTable], where: str) -> tuple[Policy, ...]:
     built = tuple(cast(Policy, plugins.build("policies", table, where)) for table in tables)
     for number, policy in enumerate(built):
         following = built[number + 1:number + 2]
-        if policy.adds_noise and not policy.quantises and not any(after.quantises for after in following):
+        if _adds_noise(policy) and not policy.quantises and not any(
+                getattr(after, "quantises", False) for after in following):
             raise ConfigError(f"{where}: '{tables[number]['kind']}' adds noise that differences inside a cell of "
                               "equal queries would cancel; put `rounding` after it")
     return built
@@ -119,10 +120,15 @@ def _coarser(tier: Tier, where: str) -> tuple[Policy, ...]:
     """
     built = tuple(cast(Policy, plugins.build("policies", table, where)) for table in tier.policy)
     for table, policy in zip(tier.policy, built, strict=True):
-        if policy.adds_noise:
+        if _adds_noise(policy):
             raise ConfigError(f"{where}: '{table['kind']}' adds noise, which an account in another tier would "
                               "give away; put it into [[guard.policy]], where it is the same for everybody")
     return built
+
+
+def _adds_noise(policy: Policy) -> bool:
+    """Whether a policy adds keyed noise to rows; what is for speech alone quantises its own."""
+    return getattr(policy, "adds_noise", False)
 
 
 def _tightened(config: Config, limits: tuple[Limit, ...], amount: int, where: str) -> tuple[Limit, ...]:

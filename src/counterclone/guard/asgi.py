@@ -16,7 +16,7 @@ STALE_AFTER_EDIT = frozenset({b"content-length", b"transfer-encoding", b"etag", 
                               b"content-digest", b"repr-digest"})
 """Answer headers that say something about the exact bytes."""
 
-SINGLE = frozenset({b"host", b"authorization", b"content-type", b"content-encoding",
+SINGLE = frozenset({b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding",
                     b"inference-header-content-length"})
 """Request headers of which servers read one, some the first and some the last."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from counterclone.answers import Answer, Rows, label_list
 from counterclone.errors import LedgerError
-from counterclone.evidence import Entry, Payload, Role
+from counterclone.evidence import Accepted, Entry, Payload, Role
 from counterclone.protocols import Ledger, Watermark
 from counterclone.queries import Query
 from counterclone.randomness import Prf
@@ -101,6 +101,13 @@ class Marking:
         """Count rows whose labels can't follow."""
         self.counts.unmappable += marked.n_marked
 
+    def accept(self, account: str, accepted: Accepted) -> None:
+        """Write down which terms an account has accepted; where the ledger can't take it, it is tried again."""
+        try:
+            self._ledger.accept(account, accepted)
+        except LedgerError as error:
+            self._note(error)
+
     def record(self, account: str, query: Query, marked: Marked, released: Rows) -> bool:
         """Write down what is served; False where it can't be, so that nothing marked may leave.
 
@@ -118,14 +125,17 @@ class Marking:
         try:
             self._ledger.append(entries)
         except LedgerError as error:
-            if self.last_error is None:
-                logger.error("%s; answers go out unmarked", error)
-            self.last_error = str(error)
+            self._note(error)
             self.counts.unwritten += marked.n_marked
             return False
         self.last_error = None
         self.counts.marked += marked.n_marked
         return True
+
+    def _note(self, error: LedgerError) -> None:
+        if self.last_error is None:
+            logger.error("%s; answers go out unmarked", error)
+        self.last_error = str(error)
 
     def _payload(self, query: Query, marked: Marked, rows: Rows, i: int) -> bytes:
         """What opens a marked row or a control."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from counterclone.budgets import Limit
 from counterclone.guard import asgi
+from counterclone.guard.acceptance import Acceptance
 from counterclone.guard.identity import Identity
 from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import Metrics
@@ -57,6 +58,7 @@ class Options:
         total_limits: limits on all accounts together.
         noise: the PRF of a model's epoch.
         marking: puts marks into answers, None for none.
+        acceptance: tells the terms that callers accepted, for the marks' ledger; None for nobody.
         journal: where exchanges go, None for nowhere.
         metrics: what is counted.
         scores: the output that holds probabilities, "" to find it.
@@ -79,6 +81,7 @@ class Options:
     total_limits: Sequence[Limit] = ()
     noise: Callable[[str], Prf]
     marking: Marking | None = None
+    acceptance: Acceptance | None = None
     journal: JournalWriter | None
     metrics: Metrics
     scores: str = ""

@@ -367,6 +367,10 @@ class Outgoing:
             written = Body(followed.content, {**written.headers, **followed.headers})
         (name, output), = marked.answer.outputs.items()
         rows = output.rows if released is None else released[name]
+        acceptance = self._options.acceptance
+        accepted = None if acceptance is None else acceptance.of(admission.headers)
+        if accepted is not None:
+            marking.accept(admission.account.id, accepted)
         return (written, released) if marking.record(admission.account.id, query, marked, rows) else None
 
     def _written(self, answer: Answer, body: Body, *,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import cast
 
 from counterclone.answers import FLOAT_BITS, Answer, Context, Output, Rows, full_bits
 from counterclone.budgets import Limit
@@ -12,7 +11,7 @@ from counterclone.errors import AnswerError
 from counterclone.protocols import Policy, SpeechPolicy
 from counterclone.queries import Query
 from counterclone.randomness import Prf
-from counterclone.releases import SpeechReleases, released
+from counterclone.releases import SpeechReleases, for_rows, for_speech, released
 from counterclone.speech import BITS_PER_BYTE, Speech
 
 MODELS_KEPT = 1024
@@ -39,8 +38,10 @@ class Terms:
     def __init__(self, policies: Sequence[Policy | SpeechPolicy], limits: Sequence[Limit], *,
                  tiers: Sequence[Terms] = (), is_blocked: bool = False, is_marked: bool = True) -> None:
         self.policies = tuple(policies)
-        self._for_rows = [cast(Policy, policy) for policy in self.policies if hasattr(policy, "start")]
-        self._for_speech = [cast(SpeechPolicy, policy) for policy in self.policies if hasattr(policy, "open")]
+        self._for_rows = for_rows(self.policies)
+        self._for_speech = for_speech(self.policies)
+        self._guards_numbers = bool(self._for_rows) or any(
+            policy.edits & {"logprobs", "vectors"} for policy in self._for_speech)
         self.is_marked = is_marked
         self.limits = tuple(limits)
         self.tiers = tuple(tiers)
@@ -88,7 +89,7 @@ class Terms:
 
     def speak(self, query: Query, noise: Prf) -> SpeechReleases:
         """Begin to release one answer of a language model or of an encoder."""
-        return SpeechReleases(self._for_speech, Context(noise, query))
+        return SpeechReleases(self._for_speech, Context(noise, query), guards_numbers=self._guards_numbers)
 
     def release(self, answer: Answer, query: Query, noise: Prf) -> dict[str, Rows]:
         """The released rows of each output that holds probabilities.
@@ -96,7 +97,7 @@ class Terms:
         Raises:
             AnswerError: a policy made rows that aren't probabilities, or none is for probabilities.
         """
-        if answer.outputs and self.policies and not self._for_rows:
+        if answer.outputs and self._guards_numbers and not self._for_rows:
             raise AnswerError("the answer holds probabilities and no policy is for them; the owner can add "
                               "`rounding`")
         return {name: self._released(name, output, query, noise) for name, output in answer.outputs.items()}

@@ -10,7 +10,7 @@ from counterclone.answers import Context, Reply
 from counterclone.protocols import Policy, Rule, Target
 from counterclone.queries import Inputs, Query
 from counterclone.randomness import Prf
-from counterclone.releases import released
+from counterclone.releases import for_rows, released
 
 FLOATS = {64: np.float64, 32: np.float32, 16: np.float16}
 
@@ -30,7 +30,7 @@ class Guarded:
     def __init__(self, target: Target, policies: Sequence[Policy], noise: Prf, *, rules: Sequence[Rule] = (),
                  float_bits: int = 64, shows: frozenset[str] = frozenset({"labels", "scores"})) -> None:
         self._target = target
-        self._policies = tuple(policies)
+        self._policies = for_rows(policies)
         self._noise = noise
         self._rules = tuple(rules)
         self._float = FLOATS[float_bits]
