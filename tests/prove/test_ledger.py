@@ -128,6 +128,25 @@ def test_half_a_record_is_cut(n_bytes: int, begin: Begin, keys: Custody, tmp_pat
     assert len(marked(tmp_path, keys)) == 2
 
 
+@pytest.mark.parametrize("n_lost", [1, 100, 10**6])
+def test_a_record_whose_payload_a_power_cut_took_is_cut(n_lost: int, begin: Begin, keys: Custody,
+                                                        tmp_path: Path) -> None:
+    writer = begin()
+    writer.append([entry(1, is_marked=True), entry(2)])
+    size, payloads = writer.size, tmp_path / "ledger" / "0000" / "payloads"
+    before = payloads.stat().st_size
+    writer.append([entry(4), entry(3, is_marked=True), entry(5), entry(7, is_marked=True)])
+    os.dup2(os.open(os.devnull, os.O_RDWR), writer._heads)  # the power cut came before the next head
+    writer.close()
+    os.truncate(payloads, max(payloads.stat().st_size - n_lost, before))
+    writer = begin()
+    assert writer.size in (size + 2, size + 4)  # the first record without its payload, and that it began again
+    writer.append([entry(9, is_marked=True)])
+    writer.close()
+    held = [each[0].read().query["features"] for each in marked(tmp_path, keys)]
+    assert (held[0], held[-1]) == ([1.0], [9.0])
+
+
 @pytest.mark.parametrize("name", ["log", "payloads", "heads.jsonl", "id"])
 def test_a_changed_byte_is_found(name: str, begin: Begin, keys: Custody, tmp_path: Path) -> None:
     writer = begin()

@@ -1,8 +1,8 @@
 """The ledger as it is written: an append-only log of what was served, one part a process.
 
 A part is a folder: `id`, `log` (records), `payloads` (marked queries and controls, encrypted) and `heads.jsonl`
-(signed sizes and roots of the Merkle tree over the log). A payload is on the disk before its record, and both
-before the answer leaves; other records are handed to the system at once, which a killed process doesn't undo.
+(signed sizes and roots of the Merkle tree over the log). A payload and its record are on the disk before the
+answer leaves; other records are handed to the system at once, which a killed process doesn't undo.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import struct
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from counterclone.errors import LedgerError
 from counterclone.evidence import Entry
 from counterclone.prove.commitments import Commitment
 from counterclone.prove.custody import Custody
-from counterclone.prove.merkle import Frontier
+from counterclone.prove.merkle import HASH_BYTES, Frontier
 from counterclone.prove.records import FORMAT, SALT_BYTES, Kind, Record, account_bytes
 from counterclone.prove.signed import Signed, read_signed
 from counterclone.randomness import new_id
@@ -169,10 +171,9 @@ class LedgerWriter:
         try:
             if frames:
                 _write(self._payloads, b"".join(frames))
-                os.fdatasync(self._payloads)
             _write(self._log, b"".join(sealed))
             if frames:
-                os.fdatasync(self._log)
+                self._sync()
         except OSError as error:
             self._take_back(first)
             raise self._failed(error) from None
@@ -180,6 +181,13 @@ class LedgerWriter:
             self._frontier.append(each)
         self._end += sum(map(len, frames))
         self.last_error = None
+
+    def _sync(self) -> None:
+        """Wait until both files are on the disk, for both at once, which takes half as long."""
+        with ThreadPoolExecutor(1) as other:
+            payloads = other.submit(os.fdatasync, self._payloads)
+            os.fdatasync(self._log)
+            payloads.result()
 
     def _take_back(self, size: int) -> None:
         """Cut what was written of records that don't count; where even that fails, nothing more is taken."""
@@ -194,15 +202,17 @@ class LedgerWriter:
         return LedgerError(f"{self.last_error}; make room, or make it writable")
 
     def _recovered(self) -> Frontier:
-        """The tree over the log, without what a killed process left half written.
+        """The tree over the log, without what a killed process or a power cut left half written.
 
         Raises:
             LedgerError: the log isn't what its last head says.
         """
         content = (self.folder / LOG_FILE).read_bytes()
-        size = len(content) // FORMAT.size
+        whole = len(content) // FORMAT.size
+        end, opened = _payloads_end(self._payloads, whole)
+        size = self._n_opened(content, opened, whole)
         os.ftruncate(self._log, size * FORMAT.size)
-        os.ftruncate(self._payloads, _payloads_end(self._payloads, size))
+        os.ftruncate(self._payloads, end)
         head = _last_head(self.folder / HEADS_FILE, self._heads)
         frontier = Frontier()
         roots = {0: frontier.root().hex()}
@@ -214,6 +224,20 @@ class LedgerWriter:
             raise LedgerError(f"{self.folder}: the log isn't the one whose head of {head.size} records was "
                               "signed; it was changed or cut; restore it from a copy")
         return frontier
+
+    def _n_opened(self, content: bytes, opened: int, whole: int) -> int:
+        """The records before the first whose payload is lost: a power cut may take the end of one file only.
+
+        Args:
+            content: the log.
+            opened: the records up to the last payload.
+            whole: all of them.
+        """
+        for index in range(opened, whole):
+            salt = self._salts.digest(index.to_bytes(8, "little"), SALT_BYTES)
+            if not content.startswith(sha256(salt).digest(), (index + 1) * FORMAT.size - HASH_BYTES):
+                return index
+        return whole
 
 
 def _claimed(folder: Path) -> tuple[Path, int]:
@@ -280,17 +304,17 @@ def decrypted(cipher: ChaCha20Poly1305, ledger_id: str, index: int, content: byt
     return cipher.decrypt(_nonce(index), content, ledger_id.encode())
 
 
-def _payloads_end(descriptor: int, size: int) -> int:
-    """Where the payloads of the first `size` records end."""
-    end, whole = 0, os.fstat(descriptor).st_size
+def _payloads_end(descriptor: int, size: int) -> tuple[int, int]:
+    """Where the payloads of the first `size` records end, and how many records there are up to the last one."""
+    end, opened, whole = 0, 0, os.fstat(descriptor).st_size
     while True:
         head = os.pread(descriptor, FRAME.size, end)
         if len(head) < FRAME.size:
-            return end
+            return end, opened
         index, n_bytes = FRAME.unpack(head)
         if index >= size or end + FRAME.size + n_bytes > whole:
-            return end
-        end += FRAME.size + n_bytes
+            return end, opened
+        end, opened = end + FRAME.size + n_bytes, index + 1
 
 
 def _last_head(path: Path, descriptor: int) -> Head | None:
