@@ -136,3 +136,24 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     p_decoy: float | None = None
     accounts: tuple[AccountEvidence, ...] = ()
     stopped_early: bool = False
+
+
+class Rank(msgspec.Struct, frozen=True, kw_only=True):
+    """A passive fingerprint's word on a suspect: a rank among independent models, and no proof.
+
+    Attributes:
+        kind: of the fingerprint.
+        likeness: of the suspect and the target at the probes, 1 for the same answers.
+        likest: the largest likeness of an independent model.
+        p_value: the rank among the independent models, 1 / (nulls + 1) at the least; it holds for suspects that
+            are like one of them drawn at random, if they are independent.
+        nulls: how many independent models there are.
+        queries: that the suspect answered.
+    """
+
+    kind: str
+    likeness: float
+    likest: float
+    p_value: float
+    nulls: int
+    queries: int

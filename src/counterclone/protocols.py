@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from counterclone.answers import Answer, Context, Reply, Rows
 from counterclone.budgets import Limit
-from counterclone.evidence import Accepted, Entry, Evidence, Served
+from counterclone.evidence import Accepted, Entry, Evidence, Rank, Served
 from counterclone.exchanges import Exchanges
 from counterclone.queries import Features, Inputs, Query
 from counterclone.randomness import Generator as RandomGenerator
