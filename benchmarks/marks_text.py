@@ -50,6 +50,7 @@ IN_FULL: dict[str, tuple[Test, int]] = {
     "nothing marked": ("mixture", 50_000), "100 % marked": ("unique", 500),
     "10 % marked, 90 % public text": ("mixture", 50_000),
     "10 % marked, 90 % unmarked answers": ("mixture", 50_000)}
+WRONG_KEYS_OF = "10 % marked, 90 % public text"
 LEVEL = 1e-6
 N_WRONG = 999
 TAIL = 2.3263478740408408
@@ -178,7 +179,6 @@ def suspects(theft: Theft) -> dict[str, Callable[[], Transformer]]:
         "10 % marked, 90 % unmarked answers": lambda: theft.student(theft.mixed(0.10, theft.clean)),
         "10 % marked, 90 % public text": lambda: theft.student(theft.mixed(0.10, theft.read)),
         "5 % marked, 95 % unmarked answers": lambda: theft.student(theft.mixed(0.05, theft.clean)),
-        "5 % marked, 95 % public text": lambda: theft.student(theft.mixed(0.05, theft.read)),
     }
 
 
@@ -285,12 +285,14 @@ def main() -> None:
         for name, make in suspects(theft).items():
             answers = written(theft, make())
             found.setdefault(name, []).append(p_values(theft, answers.codes))
-            if name in ("nothing marked", "10 % marked, 90 % public text"):
+            if name == WRONG_KEYS_OF:
                 for test, values in wrong(theft, answers.codes, 50_000).items():
                     deviations[test].append(values)
             if name in IN_FULL:
                 full_rows.append(in_full(theft, name, asked_in_full(theft, answers, *IN_FULL[name])))
-            print(f"seed {theft.seed}, {name}: {time.process_time() - began:.0f} s", flush=True)
+            said = ", ".join(f"{test} {each[-1]:.0e} ({reached(by_tokens)})" for test, by_tokens in
+                             found[name][-1].items() if (each := list(by_tokens.values())))
+            print(f"{time.process_time() - began:.0f} s, seed {theft.seed}, {name}: {said}", flush=True)
     results.show(results.Result("marks_text", [row(name, test, each) for name, each in found.items()
                                                for test in TESTS]))
     results.show(results.Result("marks_text_prove", full_rows))

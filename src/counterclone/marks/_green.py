@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class Green:
         found = np.empty(len(codes), dtype=np.bool_)
         tokens, contexts = codes & ((1 << TOKEN_BITS) - 1), codes >> TOKEN_BITS
         starts = np.flatnonzero(np.diff(contexts, prepend=-1))
-        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(codes)], strict=True):
+        for start, end in pairwise([*starts.tolist(), len(codes)]):
             of_context = tokens[start:end]
             before = unpacked(int(contexts[start]), context)
             found[start:end] = self.after(before, int(of_context[-1]) + 1)[of_context]

@@ -1,0 +1,1 @@
+"""Hooks that put a green list into what a server samples."""
