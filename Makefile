@@ -35,8 +35,8 @@ test: venv
 	$(BIN)/python -m pytest -n 2
 
 test-deep: venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[deep]'
-	$(BIN)/python -m pytest tests/attacks/test_convolution.py
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[llm]'
+	$(BIN)/python -m pytest tests/attacks/test_convolution.py tests/serving tests/marks/test_tokens.py
 
 check: venv
 	$(BIN)/ruff check .
