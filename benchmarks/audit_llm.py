@@ -2,7 +2,7 @@
 
 `narrow` is a help desk's model with short structured answers (help_desk), `open` writes on as a dictionary does.
 All students begin with one public model, which has never seen the target, and learn to their plateau. Fidelity is,
-of the narrow task, that all four fields are the target's greedy ones, of open text the same likeliest next token, on
+of the narrow task, that all four fields are the greedy ones, of open text the same likeliest next token, on
 prompts that nobody has asked. Controls have as many texts and no answer of the target. It needs the extra `deep`,
 and for `open` the library tokenizers and the Debian packages dict-foldoc and dict-jargon:
 

@@ -52,14 +52,21 @@ class Company(NamedTuple):
     weights: tuple[Drawn, Drawn, Drawn, Drawn]
     style: Drawn
 
-    def fields(self, asked: Drawn) -> Drawn:
-        """What the rules say: (n, 4), of (n, 8)."""
+    def fields(self, asked: Drawn, mistakes: Drawn) -> Drawn:
+        """What the rules say, (n, 4), each field moved by a mistake, and the last as follows from the first.
+
+        Args:
+            asked: all but what frames it, counted from 0, (n, 8).
+            mistakes: 0 for none.
+        """
         product, issue, tier, region, age, mood = asked[:, :6].T
         family = issue // 4
-        queue = self.queue[product // 4, family]
         by_family, by_tier, by_age, by_mood = self.weights
         score = by_family[family] + by_tier[tier] + by_age[age] + by_mood[mood]
-        return np.stack([queue, score * 5 // 13, self.code[family, tier], self.other[queue, region // 4]], axis=1)
+        queue = (self.queue[product // 4, family] + mistakes[:, 0]) % 16
+        found = [queue, (score * 5 // 13 + mistakes[:, 1]) % 5, (self.code[family, tier] + mistakes[:, 2]) % 12,
+                 (self.other[queue, region // 4] + mistakes[:, 3]) % 12]
+        return np.stack(found, axis=1)
 
 
 def company(rng: Generator, public: Company | None = None) -> Company:
@@ -88,19 +95,21 @@ def prompts(n: int, rng: Generator) -> Tokens:
 
 def truths(rules: Company, asked: Tokens) -> Tokens:
     """The fields that the rules give to prompts, as tokens: (n, 4)."""
+    return _fields(rules, asked, np.zeros((len(asked), len(FIELDS)), dtype=np.int64))
+
+
+def _fields(rules: Company, asked: Tokens, mistakes: Drawn) -> Tokens:
     plain = asked[:, 1:START - 1] - np.array([_STARTS[name] for name in ASKED])
-    fields: Tokens = rules.fields(plain) + np.array([_STARTS[name] for name in FIELDS])
+    fields: Tokens = rules.fields(plain, mistakes) + np.array([_STARTS[name] for name in FIELDS])
     return fields
 
 
 def records(rules: Company, n: int, rng: Generator) -> Tokens:
     """What a company's own files hold, mistakes included: (n, LENGTH)."""
     asked = prompts(n, rng)
-    fields = truths(rules, asked)
-    for place, (name, shares) in enumerate(zip(FIELDS, LIKELIEST, strict=True)):
-        start, size = _STARTS[name], _SIZES[name]
-        off = rng.choice(len(shares), n, p=shares) * (1 + size // 4)
-        fields[:, place] = start + (fields[:, place] - start + off) % size
+    mistakes = [rng.choice(len(shares), n, p=shares) * (1 + _SIZES[name] // 4)
+                for name, shares in zip(FIELDS, LIKELIEST, strict=True)]
+    fields = _fields(rules, asked, np.stack(mistakes, axis=1))
     words = np.empty((n, N_WORDS), dtype=np.int64)
     word = fields[:, 0] % _SIZES["word"]
     for place in range(N_WORDS):

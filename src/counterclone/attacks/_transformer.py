@@ -19,6 +19,8 @@ HELD_OUT = 10
 """One text in so many tells when to stop."""
 CHECKS = 2
 """In a pass over the texts."""
+LEAST_STEPS = 10
+"""Between two checks, where there are few texts."""
 PATIENCE, GAIN = 2, 1e-3
 CUTS, CUT = 2, 4.0
 FORCED = (0.8, 0.9)
@@ -206,7 +208,7 @@ class Transformer:
         optimizer = torch.optim.AdamW(self._layers.parameters(), lr=schedule.rate, weight_decay=DECAY)
         plateau = _Plateau(schedule.rate)
         most = max(schedule.most // (schedule.batch * lesson.tokens.shape[1]), 1)
-        every = max(len(learnt.tokens) // schedule.batch // CHECKS, 1)
+        every = max(len(learnt.tokens) // schedule.batch // CHECKS, LEAST_STEPS)
         places = np.empty(0, np.int64)
         for step in range(most):
             if len(places) < schedule.batch:
