@@ -141,31 +141,28 @@ def _majority(served: Tokens) -> float:
 
 # Open text
 
-PROMPT, ANSWER = 8, 40
-N_HELD, N_CONTEXTS = 0.06, 1_000
-MOST_TEXT, MOST_BASE, MOST_STUDENT = 6_000_000, 1_800_000, 1_500_000
+N_CONTEXTS = 1_000
+RIVAL = FULL._replace(most=4_500_000)
+MOST_STUDENT = 1_400_000
 FEW, MANY = 600, 6_000
 
 
 def open_text() -> results.Result:
-    from benchmarks import corpora
+    from benchmarks.corpora import kept_model
+    from benchmarks.marks_text import ANSWER, PROMPT, material, taught
 
-    foldoc = corpora.articles("foldoc")
-    ours, theirs = foldoc[:len(foldoc) // 2], foldoc[len(foldoc) // 2:]
-    n_held = round(N_HELD * len(ours))
-    held, private, rivals, public = (corpora.windows(texts, PROMPT + ANSWER) for texts in (
-        ours[:n_held], ours[n_held:], theirs, corpora.articles("jargon")))
-    target, rival = _writer(private, "target", MOST_TEXT), _writer(rivals, "rival", MOST_TEXT)
-    base = _writer(public, "base", MOST_BASE)
-    contexts = held[generator(0, "contexts").permutation(len(held))[:N_CONTEXTS], :PROMPT]
-    answers = target.write(contexts, ANSWER, generator(0, "judged")).tokens
-    texts = np.concatenate([contexts, answers], axis=1)
+    public, private, others, base, target = material()
+    rival = kept_model("rival", lambda: taught("rival", others, RIVAL))
+    contexts = private[generator(0, "contexts").permutation(len(private))[:N_CONTEXTS], :PROMPT]
+    texts = np.concatenate([contexts, target.write(contexts, ANSWER, generator(0, "judged")).tokens], axis=1)
     logs = target.logs(texts, PROMPT)
+    served, of_rival = logs.argmax(axis=-1), rival.logs(texts, PROMPT).argmax(axis=-1)
 
     def measure(student: Transformer) -> dict[str, float]:
         told = student.logs(texts, PROMPT)
-        return {"agreement": float((told.argmax(axis=-1) == logs.argmax(axis=-1)).mean()),
-                "kl": divergence(logs, told)}
+        likeliest = told.argmax(axis=-1)
+        return {"agreement": float((likeliest == served).mean()), "kl": divergence(logs, told),
+                "with_rival": float((likeliest == of_rival).mean())}
 
     def asked(model: Transformer, n: int, *, shows_top: bool = False) -> Callable[[int], Lesson]:
         def drawn(seed: int) -> Lesson:
@@ -178,26 +175,18 @@ def open_text() -> results.Result:
     def real(windows: Tokens) -> Callable[[int], Lesson]:
         return lambda seed: Lesson(windows[generator(seed, "texts").permutation(len(windows))[:MANY]], PROMPT)
 
-    arms = [Arm("control: public text", MANY, real(public), range(1)),
-            Arm("control: a rival's answers", MANY, asked(rival, MANY)),
-            Arm("control: real text of the domain", MANY, real(rivals)),
-            Arm("text", FEW, asked(target, FEW)), Arm("text", MANY, asked(target, MANY)),
+    arms = [Arm("text", FEW, asked(target, FEW)),
             Arm("text and top-5", FEW, asked(target, FEW, shows_top=True)),
-            Arm("text and top-5", MANY, asked(target, MANY, shows_top=True))]
+            Arm("text", MANY, asked(target, MANY)),
+            Arm("control: a rival's answers", MANY, asked(rival, MANY)),
+            Arm("control: real text of the domain", MANY, real(others)),
+            Arm("text and top-5", MANY, asked(target, MANY, shows_top=True)),
+            Arm("control: public text", MANY, real(public), range(1))]
     floors = {"the public model": measure(base), "the rival itself": measure(rival)}
     rows: list[dict[str, object]] = [*tried(arms, base, measure, STUDENT._replace(most=MOST_STUDENT))]
     rows += [dict.fromkeys(rows[0], "") | {"arm": name} | {key: round(value, 4) for key, value in found.items()}
              for name, found in floors.items()]
     return results.Result("audit_llm_open", rows)
-
-
-def _writer(windows: Tokens, name: str, most: int) -> Transformer:
-    from benchmarks.corpora import VOCABULARY
-
-    model = Transformer(VOCABULARY, PROMPT + ANSWER, generator(0, name))
-    losses = model.learn(Lesson(windows, 1), FULL._replace(most=most), generator(0, name, "order"))
-    print(f"{name}: {len(windows)} windows, held-out loss {min(losses):.3f}", file=sys.stderr, flush=True)
-    return model
 
 
 if __name__ == "__main__":
