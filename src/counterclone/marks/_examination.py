@@ -130,7 +130,9 @@ def _found(test: Test, truths: Numbers, asked: Numbers, answers: Numbers, member
            decoys: int) -> _Found:
     is_informative = answers != truths
     told, said = asked[is_informative], answers[is_informative]
-    where = [np.flatnonzero(np.isin(told, rows, assume_unique=True)) for rows in members]
+    places = np.full(int(asked.max(initial=-1)) + 1, -1)
+    places[told] = np.arange(len(told))
+    where = [found[found >= 0] for found in (places[rows] for rows in members)]
     counts = _counted(test.hits(told, said)[None], where)
     best = np.empty(0)
     if decoys and len(told):
