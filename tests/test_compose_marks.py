@@ -375,3 +375,48 @@ def test_timestamps_need_what_checks_them(roots: str | None, message: str, tmp_p
     named = f"timestamp_roots = '{roots}'" if roots else ""
     with pytest.raises(ConfigError, match=message):
         begin(tmp_path, monkeypatch, f"{SETTINGS}\n[prove]\ntimestamp_url = 'http://127.0.0.1:1/'\n{named}\n")
+
+
+def test_accepted_terms_are_in_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SETTINGS + """
+[accounts]
+source = "header"
+header = "x-account"
+terms = "2026-03"
+terms_header = "x-terms"
+"""
+    guard = begin(tmp_path, monkeypatch, settings.replace("key:careful", "header:careful"))
+
+    def ask(**headers: str) -> None:
+        async def post() -> int:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://model") as client:
+                sent = {name.replace("_", "-"): text for name, text in headers.items()}
+                answer = await client.post("/v1/models/m:predict", json={"instances": [[0.0] * N_FEATURES]},
+                                           headers=sent)
+                return answer.status_code
+
+        assert asyncio.run(post()) == 200
+
+    ask(x_account="ann")
+    ask(x_account="ann")
+    ask(x_account="careful")  # whose answers are never marked, and so not in the ledger
+    ask(x_account="bob", x_terms="2026-02")
+    (tmp_path / "counterclone.toml").write_text(
+        settings.replace("2026-03", "2026-05").replace("key:careful", "header:careful"), encoding="utf-8")
+    guard.refresh(force=True)
+    ask(x_account="ann")
+    guard.close()
+    found = reading.accepted(reading.parts(tmp_path / "ledger", Custody.load(tmp_path / "counterclone.marks")))
+    ann, bob = found[0].account, found[1].account
+    assert ann != bob
+    assert [(each.account, each.version, each.by) for each in found] == [
+        (ann, "2026-03", "use"), (bob, "2026-02", "proxy"), (ann, "2026-05", "use")]
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ("terms = '1'", "nobody vouches for open keys"),
+    ("terms = '1'\napi_keys = 'listed'\nterms_header = 'x-terms'", "anybody could send it")])
+def test_terms_that_nobody_would_have_accepted(settings: str, message: str, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=message):
+        begin(tmp_path, monkeypatch, f"{SETTINGS}\n[accounts]\n{settings}\n")

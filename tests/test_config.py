@@ -41,6 +41,8 @@ jwt_key_env = "MY_KEY"
 jwt_algorithms = ["RS256", "PS256"]
 jwt_claim = "client_id"
 jwt_audience = "api"
+terms = "2026-03"
+terms_header = "x-terms"
 secret_env = "MY_SECRET"
 
 [[accounts.class]]
@@ -141,7 +143,8 @@ def test_an_empty_file_has_the_defaults() -> None:
             "source": "bearer", "header": "x-account", "trusted_proxies": ["127.0.0.0/8", "::1/128"],
             "api_keys": "open", "keys_file": "counterclone.keys.json", "open_keys_max": 100_000,
             "jwt_key_env": "COUNTERCLONE_JWT_KEY", "jwt_algorithms": ["HS256"], "jwt_claim": "sub",
-            "jwt_audience": "", "secret_env": "COUNTERCLONE_SECRET", "class": []},
+            "jwt_audience": "", "secret_env": "COUNTERCLONE_SECRET", "terms": "", "terms_header": "",
+                     "class": []},
         "guard": {
             "listen": "127.0.0.1:8000", "admin": "127.0.0.1:8001", "request_seconds": 30.0,
             "limit_queries_per_minute": 600, "limit_queries_per_day": 0, "limit_leaked_bits_per_day": 0,
@@ -176,7 +179,8 @@ def test_every_key_is_read() -> None:
     assert read.accounts == Accounts(
         source="jwt", header="x-user", trusted_proxies=("10.0.0.0/8",), api_keys="listed",
         keys_file="keys.json", open_keys_max=5, jwt_key_env="MY_KEY", jwt_algorithms=("RS256", "PS256"),
-        jwt_claim="client_id", jwt_audience="api", secret_env="MY_SECRET", class_=(
+        jwt_claim="client_id", jwt_audience="api", secret_env="MY_SECRET", terms="2026-03", terms_header="x-terms",
+        class_=(
             AccountClass(name="evaluators", accounts=("key:cc_live_7f3a12bc", "account:0123456789abcdef"),
                          limit_queries_per_minute=0, limit_queries_per_day=200_000,
                          limit_leaked_bits_per_day=1_000, limit_copy_share_per_day=1.0, policies="none",
@@ -359,7 +363,8 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
     "accounts": {
         "source": "jwt", "header": "x-user", "trusted_proxies": [], "api_keys": "listed", "keys_file": "k",
         "open_keys_max": 5, "jwt_key_env": "K", "jwt_algorithms": ["RS256"], "jwt_claim": "c",
-        "jwt_audience": "a", "secret_env": "S", "class": [{"name": "a", "accounts": []}]},
+        "jwt_audience": "a", "secret_env": "S", "terms": "t", "terms_header": "h",
+        "class": [{"name": "a", "accounts": []}]},
     "guard": {
         "listen": "0.0.0.0:1", "admin": "[::1]:2", "request_seconds": 1.0,
         "limit_queries_per_minute": 1, "limit_queries_per_day": 2, "limit_leaked_bits_per_day": 3,

@@ -41,6 +41,18 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     payload: bytes = b""
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """Terms that an account accepted.
+
+    Attributes:
+        version: of the terms.
+        by: `use`, it was answered while they were in force; `proxy`, the proxy that names accounts says so.
+    """
+
+    version: str
+    by: Literal["use", "proxy"]
+
+
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """What opens a marked query or a control.
 
@@ -145,6 +157,7 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
         kind: of the fingerprint.
         likeness: of the suspect and the target at the probes, 1 for the same answers.
         likest: the largest likeness of an independent model.
+        surplus: its likeness to the target beyond that to the independent models nearest to it; what is ranked.
         p_value: the rank among the independent models, 1 / (nulls + 1) at the least; it holds for suspects that
             are like one of them drawn at random, if they are independent.
         nulls: how many independent models there are.
@@ -154,6 +167,7 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     likeness: float
     likest: float
+    surplus: float
     p_value: float
     nulls: int
     queries: int

@@ -24,6 +24,7 @@ from counterclone.config import Accounts as AccountsConfig
 from counterclone.config import Config, PluginTable, Target
 from counterclone.config import Journal as JournalConfig
 from counterclone.errors import ConfigError
+from counterclone.guard.acceptance import Acceptance
 from counterclone.guard.identity import (
     Identity,
     KeyTable,
@@ -89,6 +90,7 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         total_limits=total_limits(config),
         noise=_noise(root.subkey("noise"), config.target.epoch),
         marking=previous.marking if previous else marking,
+        acceptance=_acceptance(config.accounts),
         journal=previous.journal if previous else None,
         metrics=metrics,
         scores=config.target.scores,
@@ -136,7 +138,7 @@ def check(config: Config) -> None:
     """
     problems: list[str] = []
     for part in (lambda: terms(config), lambda: total_limits(config), lambda: watermark(config),
-                 lambda: _classes(config.accounts, Prf(bytes(KEY_BYTES)))):
+                 lambda: _acceptance(config.accounts), lambda: _classes(config.accounts, Prf(bytes(KEY_BYTES)))):
         try:
             part()
         except ConfigError as error:
@@ -172,6 +174,23 @@ def identity(config: Config, folder: Path, root: Prf) -> Identity:
     day_limits = any(limit.period_seconds >= DAY for each in found.values() for limit in each.limits)
     table = KeyTable(accounts.open_keys_max, DAY if day_limits else IDLE_SECONDS)
     return Identity(_source(accounts, lambda: key_ring(config, folder, root)), names, classes, table)
+
+
+def _acceptance(accounts: AccountsConfig) -> Acceptance | None:
+    """What tells the terms that callers accepted, None where nothing does.
+
+    Raises:
+        ConfigError: anybody could make up the accounts, or the header.
+    """
+    if accounts.terms_header and accounts.source != "header":
+        raise ConfigError('[accounts] terms_header: anybody could send it; set source = "header", so that '
+                          "requests come through the proxy that sets it")
+    if accounts.terms and accounts.source == "bearer" and accounts.api_keys == "open":
+        raise ConfigError('[accounts] terms: nobody vouches for open keys; set api_keys = "listed", or another '
+                          "source")
+    if not (accounts.terms or accounts.terms_header):
+        return None
+    return Acceptance(accounts.terms, accounts.terms_header)
 
 
 def rules(tables: Iterable[PluginTable]) -> tuple[Rule, ...]:

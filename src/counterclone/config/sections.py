@@ -72,6 +72,8 @@ class AccountClass(Section, frozen=True):
         accounts: `key:<key id>`, `header:<value>`, `<claim>:<value>` or `account:<id of the journal>`.
         limit_queries_per_minute: rows a minute; 0 for no limit; the guard's where left out.
         limit_queries_per_day: rows a day, likewise.
+        limit_tokens_per_minute: tokens a minute, likewise.
+        limit_tokens_per_day: tokens a day, likewise.
         limit_leaked_bits_per_day: bits a day, likewise.
         limit_copy_share_per_day: part of a copy a day, likewise; of one through their own policies.
         policies: the guard's, none, or a list of their own.
@@ -83,6 +85,8 @@ class AccountClass(Section, frozen=True):
     accounts: tuple[AccountName, ...]
     limit_queries_per_minute: Count | UnsetType = UNSET
     limit_queries_per_day: Count | UnsetType = UNSET
+    limit_tokens_per_minute: Count | UnsetType = UNSET
+    limit_tokens_per_day: Count | UnsetType = UNSET
     limit_leaked_bits_per_day: Count | UnsetType = UNSET
     limit_copy_share_per_day: Share | UnsetType = UNSET
     policies: Literal["base", "none"] | tuple[PluginTable, ...] = "base"
@@ -108,6 +112,8 @@ class Accounts(Section, frozen=True):
         jwt_audience: the audience that tokens must name, "" for any.
         secret_env: the variable with the secret that hashes accounts and keys the noise; where it is
             unset, a key file is made beside this file.
+        terms: the version of the terms that callers accept by calling, "" for none; kept in the marks' ledger.
+        terms_header: in which the proxy says what the caller accepted, for `source = "header"`; "" for none.
         class_: the account classes.
     """
 
@@ -123,6 +129,8 @@ class Accounts(Section, frozen=True):
     jwt_claim: str = "sub"
     jwt_audience: str = ""
     secret_env: str = "COUNTERCLONE_SECRET"  # noqa: S105 (the name of a variable)
+    terms: Annotated[str, Meta(pattern="^[A-Za-z0-9._:/-]{0,64}$")] = ""
+    terms_header: str = ""
     class_: tuple[AccountClass, ...] = msgspec.field(default=(), name="class")
 
 
@@ -152,6 +160,8 @@ class Guard(Section, frozen=True):
             read its answer.
         limit_queries_per_minute: rows an account may ask in a minute; 0 for no limit.
         limit_queries_per_day: rows an account may ask in a day; 0 for no limit.
+        limit_tokens_per_minute: tokens of queries and answers that an account may have in a minute; 0 for no limit.
+        limit_tokens_per_day: tokens in a day; 0 for no limit.
         limit_leaked_bits_per_day: bits that answers to an account may hold in a day; 0 only meters.
         limit_copy_share_per_day: the part of the queries of the cheapest audited 90 % copy through these policies
             that an account may ask in a day; 0 for no limit, and none until an audit has run.
@@ -177,6 +187,8 @@ class Guard(Section, frozen=True):
     request_seconds: Seconds = 30.0
     limit_queries_per_minute: Count = 600
     limit_queries_per_day: Count = 0
+    limit_tokens_per_minute: Count = 0
+    limit_tokens_per_day: Count = 0
     limit_leaked_bits_per_day: Count = 0
     limit_copy_share_per_day: Share = 0.0
     limit_total_queries_per_minute: Count = 0

@@ -11,16 +11,18 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from counterclone.errors import LedgerError
-from counterclone.evidence import Entry
+from counterclone.evidence import Accepted, Entry
 from counterclone.prove.commitments import Commitment
 from counterclone.prove.custody import Custody
 from counterclone.prove.merkle import HASH_BYTES, Frontier
@@ -35,6 +37,8 @@ LARGEST_PAYLOAD = 50_000_000
 HEAD_SECONDS = 60.0
 ID_BYTES = 8
 MOST_PARTS = 1000
+ACCEPTED_KEPT = 100_000
+"""Accounts and versions of the terms that a process remembers to have written down."""
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,8 +101,10 @@ class LedgerWriter:
         self._heads = _opened(self.folder / HEADS_FILE)
         self._salts = self._keys.salts().subkey(self.id)
         self._cipher = ChaCha20Poly1305(self._keys.payload_key(self.id))
+        self._accepted: OrderedDict[bytes, None] = OrderedDict()
         self._frontier = self._recovered()
         self._end = os.fstat(self._payloads).st_size
+        self._recall()
         digest = self._commitment.signed.digest.encode()
         self._add([Record(Kind.COMMITMENT, self._commitment.number, self._clock(), bytes(8), b"", digest, digest)])
         self.sign_head()
@@ -119,6 +125,42 @@ class LedgerWriter:
                           entry.payload) for entry in entries])
         if entries and entries[-1].time - self._signed_at >= HEAD_SECONDS:
             self.sign_head()
+
+    def accept(self, account: str, accepted: Accepted) -> None:
+        """Take that an account accepted terms, once for each version; on the disk when this returns.
+
+        Raises:
+            LedgerError: it can't be written.
+        """
+        whom, payload = account_bytes(account), msgspec.json.encode(accepted)
+        known = whom + payload
+        if known in self._accepted:
+            return
+        self._add([Record(Kind.TERMS, self._commitment.number, self._clock(), whom, b"", payload, payload)])
+        self._remember(known)
+
+    def _recall(self) -> None:
+        """Which terms were accepted, as this part has it.
+
+        Raises:
+            LedgerError: such a payload was changed.
+        """
+        for index, place, n_bytes in _frames(self._payloads, self.size):
+            _, kind, _, _, whom, *_ = FORMAT.unpack(os.pread(self._log, FORMAT.size, index * FORMAT.size))
+            if kind != Kind.TERMS:
+                continue
+            try:
+                payload = decrypted(self._cipher, self.id, index, os.pread(self._payloads, n_bytes, place))
+            except InvalidTag:
+                raise LedgerError(f"{self.folder}: the payload of record {index} was changed after it was "
+                                  "written; restore it from a copy") from None
+            self._remember(whom + payload)
+
+    def _remember(self, accepted: bytes) -> None:
+        """Of more than can be remembered the oldest are forgotten, and written once more when they come again."""
+        self._accepted[accepted] = None
+        if len(self._accepted) > ACCEPTED_KEPT:
+            self._accepted.popitem(last=False)
 
     def sign_head(self) -> None:
         """Sign size and root as they are now.
@@ -306,15 +348,25 @@ def decrypted(cipher: ChaCha20Poly1305, ledger_id: str, index: int, content: byt
 
 def _payloads_end(descriptor: int, size: int) -> tuple[int, int]:
     """Where the payloads of the first `size` records end, and how many records there are up to the last one."""
-    end, opened, whole = 0, 0, os.fstat(descriptor).st_size
+    end = opened = 0
+    for index, place, n_bytes in _frames(descriptor, size):
+        end, opened = place + n_bytes, index + 1
+    return end, opened
+
+
+def _frames(descriptor: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """The payloads of the first `size` records that are there whole: whose, where, and their bytes."""
+    place, whole = 0, os.fstat(descriptor).st_size
     while True:
-        head = os.pread(descriptor, FRAME.size, end)
+        head = os.pread(descriptor, FRAME.size, place)
         if len(head) < FRAME.size:
-            return end, opened
+            return
         index, n_bytes = FRAME.unpack(head)
-        if index >= size or end + FRAME.size + n_bytes > whole:
-            return end, opened
-        end, opened = end + FRAME.size + n_bytes, index + 1
+        place += FRAME.size
+        if index >= size or place + n_bytes > whole:
+            return
+        yield index, place, n_bytes
+        place += n_bytes
 
 
 def _last_head(path: Path, descriptor: int) -> Head | None:

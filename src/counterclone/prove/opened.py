@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from counterclone.errors import LedgerError
-from counterclone.evidence import Payload, Role, Served
+from counterclone.evidence import Accepted, Payload, Role, Served
 from counterclone.prove.records import FORMAT, Kind, Record
 from counterclone.queries import Query
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Opened:
         return int(FORMAT.unpack(self.record)[2])
 
     @property
+    def time(self) -> float:
+        """When it was served, seconds since 1970."""
+        return float(FORMAT.unpack(self.record)[3])
+
+    @property
     def account(self) -> str:
         """Whom it was served to."""
         account: bytes = FORMAT.unpack(self.record)[4]
@@ -55,11 +62,22 @@ class Opened:
         Raises:
             LedgerError: it can't be read.
         """
+        return self._decoded(Payload)
+
+    def _decoded(self, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(self.payload, type=Payload)
+            return msgspec.json.decode(self.payload, type=kind)
         except (msgspec.DecodeError, RecursionError) as error:
             raise LedgerError(f"record {self.index} of ledger {self.ledger}: its payload can't be read: {error}; "
                               "it is of another version, or was changed") from None
+
+    def accepted(self) -> Accepted:
+        """The terms that the payload says were accepted.
+
+        Raises:
+            LedgerError: it can't be read.
+        """
+        return self._decoded(Accepted)
 
     def is_whole(self) -> bool:
         """Whether payload, query and answer are those that the record was sealed with.

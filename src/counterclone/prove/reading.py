@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from counterclone.errors import LedgerError
+from counterclone.evidence import Accepted
 from counterclone.prove import ledger
 from counterclone.prove.custody import Custody
 from counterclone.prove.ledger import FRAME, HEADS_FILE, ID_FILE, LOG_FILE, PAYLOADS_FILE, Head
@@ -18,6 +20,22 @@ from counterclone.prove.merkle import Frontier, Tree
 from counterclone.prove.opened import Opened
 from counterclone.prove.records import DTYPE, FORMAT, SALT_BYTES, Kind
 from counterclone.prove.signed import read_signed
+
+
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
+    """That an account accepted terms.
+
+    Attributes:
+        account: its id.
+        time: seconds since 1970.
+        version: of the terms.
+        by: how, as in `evidence.Accepted`.
+    """
+
+    account: str
+    time: float
+    version: str
+    by: str
 
 
 class Part:
@@ -62,8 +80,11 @@ class Part:
         """The tree over its records, for proofs."""
         return Tree(record.tobytes() for record in self.records)
 
-    def opened(self) -> Iterator[Opened]:
-        """Every marked query and control, each checked against its record.
+    def opened(self, kind: Kind = Kind.ANSWER) -> Iterator[Opened]:
+        """Every marked query and control, or what else has a payload, each checked against its record.
+
+        Args:
+            kind: of the records.
 
         Raises:
             LedgerError: a payload was changed, or is missing.
@@ -85,7 +106,7 @@ class Part:
             if not opened.is_whole():
                 raise self._changed(f"record {index}")
             missing.discard(index)
-            if opened.kind == Kind.ANSWER:
+            if opened.kind == kind:
                 yield opened
         if missing:
             raise self._changed(f"the payload of record {min(missing)}")
@@ -140,3 +161,18 @@ def served_under(ledger_parts: Sequence[Part], commitment: int) -> list[Opened]:
         LedgerError: something was changed.
     """
     return [opened for part in ledger_parts for opened in part.opened() if opened.commitment == commitment]
+
+
+def accepted(ledger_parts: Sequence[Part]) -> list[Acceptance]:
+    """The terms that accounts accepted, the first first; a version once for each account and way.
+
+    Raises:
+        LedgerError: something was changed.
+    """
+    found: dict[tuple[str, Accepted], Acceptance] = {}
+    records = [opened for part in ledger_parts for opened in part.opened(Kind.TERMS)]
+    for opened in sorted(records, key=lambda record: record.time):
+        terms = opened.accepted()
+        found.setdefault((opened.account, terms), Acceptance(
+            account=opened.account, time=opened.time, version=terms.version, by=terms.by))
+    return list(found.values())

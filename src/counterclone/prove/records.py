@@ -28,6 +28,8 @@ class Kind(IntEnum):
     ANSWER = 1
     COMMITMENT = 2
     """A process began to serve under a commitment."""
+    TERMS = 3
+    """An account accepted a version of the terms."""
 
 
 class Record(NamedTuple):
@@ -39,7 +41,7 @@ class Record(NamedTuple):
         time: seconds since 1970.
         account: 8 bytes, zero where there is none.
         query: the canonical query.
-        answer: what was served; the digest of the commitment.
+        answer: what was served; the digest of the commitment; the terms that were accepted.
         payload: what opens a marked query or a control; as the answer where it is of no answer.
     """
 
