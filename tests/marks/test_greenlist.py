@@ -28,7 +28,7 @@ from counterclone.queries import Inputs
 from counterclone.randomness import Prf, generator
 from counterclone.testing.marks import MarkBed, Suspect, check_mark, examined
 
-N_WORDS, LENGTH = 80, 60
+N_WORDS, LENGTH = 80, 50
 WORDS = [f"w{number}" for number in range(N_WORDS)]
 IDS = np.concatenate(Words().encode(WORDS))
 KEY = Prf.from_secret("key")
@@ -44,13 +44,13 @@ Table = NDArray[np.float64]
 def language(seed: int = 0) -> Table:
     """Logits of each word after each: (words, words)."""
     rng = generator(seed, "language")
-    return rng.standard_normal((N_WORDS, N_WORDS)) + 2.0 * rng.standard_normal(N_WORDS)
+    return rng.standard_normal((N_WORDS, N_WORDS)) + rng.standard_normal(N_WORDS)
 
 
 def bias(mark: Greenlist, key: Prf, account: str = "") -> Table:
     """What the mark adds, as a table."""
     green = mark.green(key, account)
-    return mark.delta * np.stack([green.after([int(word)], 2**16)[IDS] for word in IDS])
+    return mark.delta * np.stack([green.after([int(word)], 2**16)[IDS] for word in IDS]).astype(np.float64)
 
 
 def write(logits: Table, n: int, seed: int, length: int = LENGTH) -> list[str]:
@@ -74,15 +74,10 @@ def case_of(key: Prf, n: int, accounts: Sequence[str] = ("a0", "a1")) -> Case:
 
 
 def writer(logits: Sequence[Table], seed: int = 0) -> Suspect:
-    """A suspect whose texts are by each of some models in turn; the same prompt, the same text."""
-    @cache
-    def texts(model: int, n: int) -> list[str]:
-        return write(logits[model], n, seed + model)
-
+    """A suspect whose texts are by each of some models in turn; the same questions, the same texts."""
     def answer(asked: Inputs) -> Reply:
-        numbers = [int(str(prompt).split()[1]) for prompt in asked]
-        said = [texts(number % len(logits), 1 + number | 1023)[number] for number in numbers]
-        return Reply(np.zeros((len(asked), 0)), texts=said)
+        by_model = [write(each, len(asked), seed + int(str(asked[0]).split()[1])) for each in logits]
+        return Reply(np.zeros((len(asked), 0)), texts=[by_model[i % len(logits)][i] for i in range(len(asked))])
 
     return answer
 
@@ -102,10 +97,10 @@ def saved(path: Path, texts: Sequence[str]) -> str:
     return str(path)
 
 
-def with_files(folder: Path, **options: object) -> Greenlist:
+def with_files(folder: Path, n: int = 2_000, **options: object) -> Greenlist:
     """A mark whose owner's model is the language, and whose public one is another."""
-    files = {"reference": saved(folder / "own.jsonl", write(language(), 2_000, 77)),
-             "base": saved(folder / "base.jsonl", write(language(9), 2_000, 78))}
+    files = {"reference": saved(folder / "own.jsonl", write(language(), n, 77)),
+             "base": saved(folder / "base.jsonl", write(language(9), n, 78))}
     draft = msgspec.convert(files | options, Greenlist)
     return msgspec.structs.replace(draft, digest=draft.measured())
 
@@ -121,9 +116,8 @@ def test_the_test_by_distinct_pairs_keeps_the_laws(mark: Greenlist) -> None:
     check_mark(mark, bed=bed(mark))
 
 
-@pytest.mark.parametrize("test", ["difference", "mixture", "both"])
-def test_the_other_tests_keep_the_laws(test: str, tmp_path: Path) -> None:
-    mark = with_files(tmp_path, test=test)
+def test_all_tests_together_keep_the_laws(tmp_path: Path) -> None:
+    mark = with_files(tmp_path, 50, test="both")
     check_mark(mark, bed=bed(mark))
 
 
@@ -164,6 +158,10 @@ def test_bits_of_pairs_are_those_after_their_contexts(windows: list[tuple[int, i
         assert green.after(before, token + 1)[token] == bit
 
 
+def test_words_have_the_same_numbers_for_ever() -> None:
+    assert [ids.tolist() for ids in Words().encode(["to be  to", ""])] == [[30669, 36089, 30669], []]
+
+
 # What is scored
 
 def test_pairs_whose_context_the_prompt_has_arent_scored() -> None:
@@ -184,8 +182,8 @@ def test_a_repeated_pair_counts_once_for_distinct_pairs() -> None:
 @given(st.floats(0.0, 1.0), st.integers(0, 99))
 def test_the_mixture_that_is_nearest_is_found(weight: float, seed: int) -> None:
     rng = generator(seed, "mixture")
-    ours, public = (Pairs(np.unique(rng.integers(400, size=200)), np.empty(0)) for _ in range(2))
-    ours, public = (pairs._replace(counts=rng.integers(1, 50, size=len(pairs.codes))) for pairs in (ours, public))
+    own, others = (np.unique(rng.integers(400, size=200)) for _ in range(2))
+    ours, public = (Pairs(each, rng.integers(1, 50, size=len(each))) for each in (own, others))
     codes = np.union1d(ours.codes, public.codes)
     shares = weight * ours.shares(codes) + (1.0 - weight) * public.shares(codes)
     suspect = Pairs(codes, np.rint(shares * 10**9).astype(np.int64))
@@ -240,7 +238,7 @@ def test_a_suspect_with_another_base_needs_the_mixture(tmp_path: Path) -> None:
 
 def test_the_account_is_told_and_two_pooled_ones_too() -> None:
     names = tuple(f"a{number}" for number in range(6))
-    case = replace(case_of(KEY, 60, names), campaigns=(("a1", "a4"),), decoys=99)
+    case = replace(case_of(KEY, 150, names), campaigns=(("a1", "a4"),), decoys=99)
     evidence = evidence_of(OWN_KEYS, case, bed(OWN_KEYS).copy(case, ("a1", "a4")))
     p_values = {each.account: each.p_value for each in evidence.accounts}
     assert set(p_values) == {*names, "a1+a4"}
