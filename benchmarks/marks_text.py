@@ -38,14 +38,16 @@ PROMPT, ANSWER = 8, 40
 ASKED = 6_000
 LENGTH = PROMPT + ANSWER
 TEACHER, PUBLIC = Schedule(4e-3, 64, 6_500_000), Schedule(4e-3, 64, 2_000_000)
-STUDENT, TUNING = Schedule(), Schedule(most=800_000)
+STUDENT, TUNING = Schedule(most=1_200_000), Schedule(most=600_000)
 REFERENCE = 10_000
 """Answers of the unmarked teacher, and of the public model, that the owner keeps."""
 TUNED_ON = 3_000
 REWRITTEN = 0.3
 GRID = (200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 40_000, 50_000, 100_000, 150_000)
+REMOVED_FROM = SEEDS[:1]
+"""The seeds whose marks somebody tries to remove."""
 BUDGETS = (500, 5_000, 50_000, 150_000)
-TESTS: tuple[Test, ...] = ("unique", "difference", "mixture", "both")
+TESTS: tuple[Test, ...] = ("unique", "difference", "mixture")
 IN_FULL: dict[str, tuple[Test, int]] = {
     "nothing marked": ("mixture", 50_000), "100 % marked": ("unique", 500),
     "10 % marked, 90 % public text": ("mixture", 50_000),
@@ -168,18 +170,20 @@ class Theft:
 
 
 def suspects(theft: Theft) -> dict[str, Callable[[], Transformer]]:
-    """Students by what they learnt from; `asked` names those that a number was asked for."""
+    """Students by what they learnt from."""
     full = cache(lambda: theft.student(theft.marked))
     tuned = material().others[generator(theft.seed, "tuned").permutation(len(material().others))[:TUNED_ON]]
-    return {
+    found: dict[str, Callable[[], Transformer]] = {
         "nothing marked": lambda: theft.student(theft.clean),
         "100 % marked": full,
-        "100 % marked, then 3,000 unmarked windows": lambda: theft.student(tuned, full(), TUNING),
-        "100 % marked, 30 % of tokens rewritten": lambda: theft.student(theft.rewritten()),
-        "10 % marked, 90 % unmarked answers": lambda: theft.student(theft.mixed(0.10, theft.clean)),
         "10 % marked, 90 % public text": lambda: theft.student(theft.mixed(0.10, theft.read)),
+        "10 % marked, 90 % unmarked answers": lambda: theft.student(theft.mixed(0.10, theft.clean)),
         "5 % marked, 95 % unmarked answers": lambda: theft.student(theft.mixed(0.05, theft.clean)),
     }
+    if theft.seed in REMOVED_FROM:
+        found["100 % marked, then 3,000 unmarked windows"] = lambda: theft.student(tuned, full(), TUNING)
+        found["100 % marked, 30 % of tokens rewritten"] = lambda: theft.student(theft.rewritten())
+    return found
 
 
 class Written(NamedTuple):
