@@ -148,6 +148,7 @@ def test_an_empty_file_has_the_defaults() -> None:
         "guard": {
             "listen": "127.0.0.1:8000", "admin": "127.0.0.1:8001", "request_seconds": 30.0,
             "limit_queries_per_minute": 600, "limit_queries_per_day": 0, "limit_leaked_bits_per_day": 0,
+            "limit_tokens_per_minute": 0, "limit_tokens_per_day": 0,
             "limit_copy_share_per_day": 0.0,
             "limit_total_queries_per_minute": 0, "limit_total_queries_per_day": 0,
             "alert_usd_per_day": 0.0, "tier_step_seconds": 30.0,
@@ -242,8 +243,8 @@ def test_all_mistakes_are_reported_together(golden: Callable[[str, str], None]) 
     ("[[accounts.class]]\naccounts = []", "[[accounts.class]] 1: `name` is missing"),
     ("accounts.class = [{name = 'a', accounts = []}, {name = 'b', accounts = [], policies = [{kind = 3}]}]",
      f"[[accounts.class]] 2 policies 1: expected a `kind`, one of {', '.join(plugins.kinds('policies'))}"),
-    ("target.dialect = 'openia'",
-     "[target] dialect: there is no 'openia' among the dialects; `counterclone list dialects` shows them"),
+    ("target.dialect = 'openia'", "[target] dialect: there is no 'openia' among the dialects (did you mean "
+     "'openai'?); `counterclone list dialects` shows them"),
     ("guard.limit_queries_per_day = true", "[guard] limit_queries_per_day: expected `int`, got `bool`"),
     ("accounts.jwt_algorithms = ['HS256', 'none']", "[accounts] jwt_algorithms[1]: expected one of HS256, HS384, "
      "HS512, RS256, RS384, RS512, PS256, ES256, ES384, EdDSA, got 'none'"),
@@ -357,7 +358,8 @@ def test_a_secret_may_be_in_any_variable() -> None:
 
 ONE_CHANGED: dict[str, dict[str, Any]] = {
     "target": {"kind": "local", "url": "http://x", "connect_seconds": 1.0, "answer_seconds": 2.0,
-               "dialect": "predict", "scores": "p", "epoch": "2", "api_key_env": "A", "authorized_by": "o",
+               "task": "llm", "dialect": "predict", "scores": "p", "epoch": "2", "api_key_env": "A",
+               "authorized_by": "o",
                "price_usd_per_1000_queries": 1.0, "price_usd_per_million_tokens_in": 2.0,
                "price_usd_per_million_tokens_out": 3.0, "training_cost_usd": 4.0},
     "accounts": {
@@ -368,6 +370,7 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
     "guard": {
         "listen": "0.0.0.0:1", "admin": "[::1]:2", "request_seconds": 1.0,
         "limit_queries_per_minute": 1, "limit_queries_per_day": 2, "limit_leaked_bits_per_day": 3,
+        "limit_tokens_per_minute": 4, "limit_tokens_per_day": 5,
         "limit_copy_share_per_day": 0.5,
         "limit_total_queries_per_minute": 4, "limit_total_queries_per_day": 5, "limit_body_bytes": 6,
         "alert_usd_per_day": 1.5, "tier_step_seconds": 2.5,
@@ -388,7 +391,7 @@ def test_every_setting_changes_the_digest() -> None:
                for section, keys in ONE_CHANGED.items() for key, value in keys.items()}
     known = {f"{section.name}.{key.encode_name}" for section in msgspec.structs.fields(Config)
              if section.name != "mark" for key in msgspec.structs.fields(section.type)}
-    assert set(changed) == known - {"target.task"}  # which has one value as yet
+    assert set(changed) == known
     changed["mark"] = config.parse({"mark": [{"kind": "triggers"}]}, {}, "x").digest()
     assert len({*changed.values(), Config().digest()}) == len(changed) + 1
 

@@ -153,7 +153,8 @@ def _copy_limits(config: Config, group: AccountClass | None, tables: Iterable[Pl
 
 
 def _account_limits(config: Config, group: AccountClass | None, more: tuple[Limit, ...]) -> tuple[Limit, ...]:
-    names = ("limit_queries_per_minute", "limit_queries_per_day", "limit_leaked_bits_per_day")
+    names = ("limit_queries_per_minute", "limit_queries_per_day", "limit_tokens_per_minute",
+             "limit_tokens_per_day", "limit_leaked_bits_per_day")
     amounts = {}
     for name in names:
         own = getattr(group, name, UNSET)
@@ -171,6 +172,6 @@ def _limits(config: Config, amounts: Mapping[str, int], where: str) -> tuple[Lim
             raise ConfigError(f"{where} {name} = {amount} can't be split between {workers} workers; raise it, or "
                               "set [guard] workers lower")
         if amount:
-            unit = "bits" if "bits" in name else "queries"
+            unit = next(unit for unit in ("bits", "tokens", "queries") if unit in name)
             limits.append(Limit(name, unit, amount / workers, DAY if name.endswith("day") else MINUTE))
     return tuple(limits)

@@ -52,7 +52,7 @@ class Target(Section, frozen=True):
     url: str = ""
     connect_seconds: Seconds = 5.0
     answer_seconds: Seconds = 60.0
-    task: Literal["classifier"] = "classifier"
+    task: Literal["classifier", "llm", "encoder"] = "classifier"
     dialect: str = "auto"
     scores: str = ""
     epoch: str = "1"
@@ -160,7 +160,8 @@ class Guard(Section, frozen=True):
             read its answer.
         limit_queries_per_minute: rows an account may ask in a minute; 0 for no limit.
         limit_queries_per_day: rows an account may ask in a day; 0 for no limit.
-        limit_tokens_per_minute: tokens of queries and answers that an account may have in a minute; 0 for no limit.
+        limit_tokens_per_minute: tokens of queries and answers that an account may have in a minute; 0 for no
+            limit.
         limit_tokens_per_day: tokens in a day; 0 for no limit.
         limit_leaked_bits_per_day: bits that answers to an account may hold in a day; 0 only meters.
         limit_copy_share_per_day: the part of the queries of the cheapest audited 90 % copy through these policies

@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from counterclone.answers import Answer, Rows, label_list, top_labels
 from counterclone.errors import AnswerError, UnknownFormat
 from counterclone.protocols import Body, Dialect
 from counterclone.queries import Features, Query
+from counterclone.speech import Logprobs, Speech
 from counterclone.testing.laws import check_spec, demand
 
 MODEL = "m"
@@ -34,13 +36,15 @@ def check_dialect(dialect: Dialect, *, request: Body, answer: Body, n_rows: int)
     Args:
         dialect: the format.
         request: the body of a request, and the headers that say how to read it.
-        answer: that of its answer, with probabilities.
+        answer: that of its answer, with probabilities, or with what a language model or an encoder says.
         n_rows: the rows of the request.
 
     Raises:
         AssertionError: a law is broken; the message names it.
     """
     check_spec("dialects", dialect)
+    demand(getattr(dialect, "error_event", 0) is None or isinstance(dialect.error_event, bytes), dialect,
+           "a format says whether it has streams", "`error_event` is neither None nor bytes")
     _check_model(dialect)
     _check_query(dialect, request, n_rows)
     _check_damaged(dialect, "a request", request, partial(_use_request, dialect), UnknownFormat)
@@ -78,6 +82,7 @@ def _check_query(dialect: Dialect, request: Body, n_rows: int) -> None:
     demand(query.n_rows == n_rows, dialect, "a request has as many rows as it says",
            f"{query.n_rows} were read, expected {n_rows}")
     if query.features is None:
+        _check_sampling(dialect, request, query)
         return
     for features in (query.features, query.features[::-1].copy()):
         written = _written(request, dialect.write_query(request, query.with_features(features)))
@@ -86,6 +91,21 @@ def _check_query(dialect: Dialect, request: Body, n_rows: int) -> None:
     written = dialect.write_query(foreign, query)
     demand(foreign == request or FOREIGN in written.content, dialect, "what isn't edited stays byte for byte",
            "a request's field of another's was written anew")
+
+
+def _check_sampling(dialect: Dialect, request: Body, query: Query) -> None:
+    """What a rule may take out of a request for a language model."""
+    if query.sampling is None:
+        return
+    foreign = _with_foreign_field(request)
+    for changed in (query.sampling, replace(query.sampling, logprobs=None), replace(query.sampling, bias={}),
+                    replace(query.sampling, logprobs=None, bias={})):
+        written = _written(foreign, dialect.write_query(foreign, query.with_sampling(changed)))
+        back = dialect.read_query(written, MODEL)
+        demand(back.sampling == changed and back.cells == query.cells, dialect,
+               "a query reads back as it was written", f"{changed} came back as {back.sampling}")
+        demand(FOREIGN in written.content, dialect, "what isn't edited stays byte for byte",
+               "a request's field of another's was written anew")
 
 
 def _demand_features(dialect: Dialect, body: Body, features: Features) -> None:
@@ -98,6 +118,9 @@ def _check_answer(dialect: Dialect, body: Body, n_rows: int) -> None:
     demand(dialect.can_read(body.headers), dialect, "an answer's headers announce it",
            f"can_read() is false for {dict(body.headers)}")
     answer = dialect.read_answer(body, n_rows, "")
+    if answer.speech is not None:
+        _check_speech(dialect, body, n_rows, answer.speech)
+        return
     demand(bool(answer.outputs), dialect, "an answer's probabilities are found", "none were in the example")
     for name, output in answer.outputs.items():
         demand(len(output.rows) == n_rows * output.rows_per_query, dialect,
@@ -108,6 +131,56 @@ def _check_answer(dialect: Dialect, body: Body, n_rows: int) -> None:
     written = dialect.write_answer(answer, {name: output.rows for name, output in answer.outputs.items()})
     demand(foreign == body or FOREIGN in written.content, dialect, "what isn't edited stays byte for byte",
            "an answer's field of another's was written anew")
+
+
+def _check_speech(dialect: Dialect, body: Body, n_rows: int, speech: Speech) -> None:
+    """What a language model or an encoder says, as it is and as policies may make it."""
+    demand(bool(speech.said) or speech.vectors is not None, dialect, "an answer's texts or vectors are found",
+           "none were in the example")
+    same = dialect.write_answer(dialect.read_answer(body, n_rows, ""), {})
+    demand(same.content == body.content, dialect, "what isn't edited stays byte for byte",
+           "an answer that nobody edited was written anew")
+    foreign = _with_foreign_field(body)
+    for changed in _spoken(speech):
+        answer = dialect.read_answer(foreign, n_rows, "").with_speech(changed)
+        written = _written(foreign, dialect.write_answer(answer, {}))
+        demand(foreign == body or FOREIGN in written.content, dialect, "what isn't edited stays byte for byte",
+               "an answer's field of another's was written anew")
+        _demand_speech(dialect, dialect.read_answer(written, n_rows, "").speech, changed)
+
+
+def _spoken(speech: Speech) -> Iterator[Speech]:
+    """A speech with other texts, with fewer and with other log-probabilities, and with other vectors."""
+    yield speech._replace(said=[each._replace(text=f"{each.text} \u00fc\n\"") for each in speech.said])
+    yield speech._replace(said=[each._replace(text="") for each in speech.said])
+    yield speech._replace(logprobs=None, hides=False)
+    if (told := speech.logprobs) is not None:
+        yield speech._replace(logprobs=Logprobs(told.chosen - 1.0, told.top - 1.0))
+        yield speech._replace(logprobs=Logprobs(told.chosen, np.full_like(told.top, np.nan)))
+    if speech.vectors is not None:
+        yield speech._replace(vectors=speech.vectors[:, ::2] / 2.0)
+
+
+def _demand_speech(dialect: Dialect, back: Speech | None, written: Speech) -> None:
+    law = "an answer reads back as it was written"
+    demand(back is not None, dialect, law, "it says nothing any more")
+    assert back is not None
+    texts, expected = ([each.text for each in speech.said] for speech in (back, written))
+    demand(texts == expected, dialect, law, f"{expected} came back as {texts}")
+    for name, now, before in (("vectors", back.vectors, written.vectors),
+                              ("log-probabilities", _numbers(back), _numbers(written))):
+        is_same = now is before if now is None or before is None else (
+            now.shape == before.shape and np.allclose(now, before, atol=SINGLE))
+        demand(is_same, dialect, law, f"{name} {before} came back as {now}")
+
+
+def _numbers(speech: Speech) -> Rows | None:
+    """All log-probabilities that are told, in their order."""
+    told = speech.logprobs
+    if told is None:
+        return None
+    numbers = np.concatenate([told.chosen[:, None], told.top], axis=1).ravel()
+    return np.asarray(numbers[~np.isnan(numbers)])
 
 
 def _check_edits(dialect: Dialect, body: Body, n_rows: int, name: str) -> None:
@@ -154,6 +227,9 @@ def _use_request(dialect: Dialect, body: Body) -> None:
 
 def _use_answer(dialect: Dialect, n_rows: int, scores: str, body: Body) -> None:
     answer = dialect.read_answer(body, n_rows, scores)
+    for changed in _spoken(answer.speech) if answer.speech is not None else ():
+        again = dialect.read_answer(body, n_rows, scores).with_speech(changed)
+        dialect.read_answer(_written(body, dialect.write_answer(again, {})), n_rows, scores)
     for name, output in answer.outputs.items():
         written = _written(body, dialect.write_answer(answer, {name: output.rows}))
         _demand_rows(dialect, dialect.read_answer(written, n_rows, name), name, output.rows)

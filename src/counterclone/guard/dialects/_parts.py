@@ -20,7 +20,7 @@ from counterclone.speech import Said, Speech, Usage, Vectors
 
 MOST_TOKENS = 2**40
 _HIDING = re.compile("prob|logit", re.IGNORECASE)
-_INFINITY = re.compile(rb"(?<=[\s:,\[])-Infinity(?=[\s,\]}])")
+_INFINITY = re.compile(rb'"(?:[^"\\]|\\.)*"|-Infinity', re.DOTALL)
 _SINGLE = np.dtype("<f4")
 
 
@@ -38,7 +38,7 @@ class Parts:
         self.body = body
         content = body.content
         if b"-Infinity" in content:  # some servers write what isn't JSON
-            content = _INFINITY.sub(b"-9999.0", content)
+            content = _INFINITY.sub(lambda found: found[0] if found[0][:1] == b'"' else b"-9999.0", content)
         self.fields: dict[str, Any] = _json.fields(content)
         self._said: list[Said] = []
         self._places: list[tuple[dict[str, Any], str]] = []

@@ -150,16 +150,18 @@ def found_in(owner: dict[str, Any], field: str) -> list[Tokens]:
 
 
 def stacked(found: Sequence[Tokens]) -> Logprobs | None:
-    """All tokens of an answer, one text after the other; None for none.
+    """All tokens of an answer, one text after the other; None where there are none.
 
     Raises:
         AnswerError: something among them is no number.
     """
-    if not found:
+    if not any(each.chosen for each in found):
         return None
     try:
         chosen = np.array([value for each in found for value in each.chosen], dtype=np.float64)
         tops = [values for each in found for values in each.tops]
+        if chosen.ndim > 1:
+            raise AnswerError(_MALFORMED)
         return Logprobs(chosen, _matrix(tops))
     except (TypeError, ValueError, OverflowError):
         raise AnswerError(_MALFORMED) from None
