@@ -23,8 +23,9 @@ from benchmarks.marks_removal import QUERIES, Theft, boosting, forest, logistic,
 from benchmarks.marks_served import ALPHA, Asked, Marking, Predict, labels_only, served
 from counterclone import statistics
 from counterclone.answers import top_labels
-from counterclone.evidence import Evidence, Role, Served
+from counterclone.evidence import Role, Served
 from counterclone.marks.triggers import Triggers
+from counterclone.prove.verification import with_hidden
 from counterclone.queries import Features, Query
 from counterclone.randomness import Generator, Prf, generator
 
@@ -193,21 +194,11 @@ def is_complete(claim: Claim) -> bool:
     return bool(stats.binomtest(n_marked, claim.n_answers, claim.marking.mark.rate).pvalue > COUNT_LEVEL)
 
 
-def with_hidden(evidence: Evidence, n_shown: int, n_answers: int, rate: float) -> float:
-    """The p-value where triggers that may have been hidden count as misses.
-
-    More than `most` of so many answers were marked with a chance of half the level, which the other half pays for.
-    """
-    most = int(stats.binom.isf(ALPHA / 2, n_answers, rate))
-    trials = evidence.trials + max(most - n_shown, 0)
-    return min(1.0, 2.0 * statistics.binomial_tail(evidence.hits, trials, evidence.null_rate))
-
-
 def is_open(claim: Claim, accuser: Accuser) -> bool:
     """Whether the p-value stays small where hidden triggers count as misses."""
     evidence = claim.marking.examine(claim.held, accuser.suspect, decoys=0)
     n_shown = int((claim.held.roles == Role.MARKED).sum())
-    return with_hidden(evidence, n_shown, claim.n_answers, claim.marking.mark.rate) <= ALPHA
+    return with_hidden(evidence, n_shown, claim.n_answers, claim.marking.mark.rate, ALPHA) <= ALPHA
 
 
 def is_peculiar(claim: Claim, accuser: Accuser) -> bool:
@@ -344,9 +335,9 @@ def price(theft: Theft) -> dict[str, object]:
     evidence = theft.marking.examine(served([theft.asked]), labels_only(theft.network.answer), decoys=0)
     n_shown, n_answers = theft.asked.n_triggers, len(theft.inputs)
     return {"bed": theft.bed.name, "rate": theft.rate, "answers": n_answers, "triggers": n_shown,
-            "may_be_hidden": max(int(stats.binom.isf(ALPHA / 2, n_answers, theft.rate)) - n_shown, 0),
+            "may_be_hidden": max(statistics.most_hits(n_answers, theft.rate, ALPHA / 2) - n_shown, 0),
             "p_value": shortened(evidence.p_value),
-            "p_with_hidden": shortened(with_hidden(evidence, n_shown, n_answers, theft.rate))}
+            "p_with_hidden": shortened(with_hidden(evidence, n_shown, n_answers, theft.rate, ALPHA))}
 
 
 def run(beds: tuple[str, ...] = marks_beds.NAMES) -> tuple[results.Result, ...]:

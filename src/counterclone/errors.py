@@ -6,6 +6,7 @@ CountercloneError
 ├── SourceError              a journal or an exchange file can't be read (exit 2)
 ├── WatchError               a reference of honest traffic is too small or can't be compared (exit 2)
 ├── LedgerError              the ledger can't be written or doesn't hold together (exit 2)
+├── DossierError             a dossier can't be read, or something in it was changed (exit 1)
 ├── TargetUnreachable        a verb that calls the target gets no answer (exit 3)
 ├── AnswerError              the target's answer can't be cleaned: 502, never served as it is
 └── RequestError             the caller's request isn't served; carries an HTTP status
@@ -52,6 +53,10 @@ class WatchError(CountercloneError):
 
 class LedgerError(CountercloneError):
     """The ledger, its keys or its commitments can't be written or read, or were changed."""
+
+
+class DossierError(CountercloneError):
+    """A dossier can't be read, or something in it was changed."""
 
 
 class TargetUnreachable(CountercloneError):

@@ -60,6 +60,11 @@ def binomial_tails(hits: NDArray[np.int64], trials: NDArray[np.int64], rate: flo
     return np.asarray(stats.binom.sf(hits - 1, trials, rate), dtype=np.float64)
 
 
+def most_hits(trials: int, rate: float, level: float) -> int:
+    """What Binomial(trials, rate) exceeds with a chance of `level` at the most."""
+    return int(stats.binom.isf(level, trials, rate))
+
+
 def hypergeometric_tail(hits: int, marked: int, controls: int, differing: int) -> float:
     """P(at least `hits` of `differing` rows are marked), where the draw made `marked` of all rows so; exact.
 

@@ -7,15 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 from benchmarks.marks_beds import Bed, Part, one_hot
-from benchmarks.marks_false_claims import Claim, bound, is_complete, is_drawn, with_hidden
+from benchmarks.marks_false_claims import Claim, bound, is_complete, is_drawn
 from benchmarks.marks_forgetting import needed
 from benchmarks.marks_network import Network
-from benchmarks.marks_served import Marking, served
+from benchmarks.marks_served import ALPHA, Marking, served
 
 from benchmarks import marks_beds
 from counterclone.answers import Rows
 from counterclone.evidence import Role
 from counterclone.marks.triggers import Triggers
+from counterclone.prove.verification import with_hidden
 from counterclone.queries import Features
 from counterclone.randomness import Prf, generator
 
@@ -64,9 +65,9 @@ def test_triggers_that_may_have_been_hidden_count_as_misses() -> None:
         return one_hot(np.array([labels[bytes(row)] for row in queries]), CLASSES)
 
     evidence = toy.examine(served([asked]), copy)
-    strict = with_hidden(evidence, asked.n_triggers, len(asked.inputs), 0.05)
+    strict = with_hidden(evidence, asked.n_triggers, len(asked.inputs), 0.05, ALPHA)
     assert evidence.p_value < strict < 1e-6  # a true copy stays proven
-    assert with_hidden(evidence, asked.n_triggers, 40 * len(asked.inputs), 0.05) > 0.5  # most weren't shown
+    assert with_hidden(evidence, asked.n_triggers, 40 * len(asked.inputs), 0.05, ALPHA) > 0.5  # most weren't shown
 
 
 def test_more_misses_take_more_triggers_and_pure_hits_take_as_many_as_the_level_says() -> None:

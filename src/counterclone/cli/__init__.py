@@ -19,7 +19,7 @@ from counterclone import config, plugins
 from counterclone.cli._cases import cases
 from counterclone.cli._common import EXIT_FINDING, Command, common, print_json
 from counterclone.cli._marks import marks
-from counterclone.errors import ConfigError
+from counterclone.errors import ConfigError, DossierError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -126,6 +126,10 @@ def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity
 @click.option("--basis", default="", metavar="TEXT", help="On what ground a URL is asked; a URL needs it.")
 @click.option("--stop-early", "stops_early", is_flag=True,
               help="Stop as soon as the e-value is 1/alpha, and report p = 1/e.")
+@click.option("--dossier", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.zip",
+              help="Write the evidence there, for others to check.")
+@click.option("--with-log", is_flag=True,
+              help="Put the whole log into it, so that others see that no marked query was left out.")
 @common
 def prove(*, config_file: str | None, as_json: bool, seed: int, **options: Any) -> None:
     """Test whether SUSPECT, pkg.mod:function or a URL, was trained on marked answers; exit 1 where it's proven."""
@@ -138,6 +142,29 @@ def prove(*, config_file: str | None, as_json: bool, seed: int, **options: Any) 
     else:
         report.show(found, sys.stdout)
     if found.verdict == "proven":
+        sys.exit(EXIT_FINDING)
+
+
+@cli.command()
+@click.argument("dossier", type=click.Path(path_type=Path))
+@click.option("--commitment", type=click.Path(path_type=Path), metavar="FILE",
+              help="The commitment as you got it beforehand [the enclosed one].")
+@common
+def verify(*, dossier: Path, commitment: Path | None, config_file: str | None, as_json: bool, seed: int) -> None:
+    """Compute DOSSIER again offline; exit 0 where all comes out as it says, whatever its verdict, else 1."""
+    from counterclone.compose import dossier as composed
+    from counterclone.report import dossier as report
+
+    try:
+        found = composed.verify(dossier, commitment)
+    except DossierError as error:
+        click.echo(f"counterclone: {error}", err=True)
+        sys.exit(EXIT_FINDING)
+    if as_json:
+        print_json(found)
+    else:
+        report.show(found, sys.stdout)
+    if not found.holds:
         sys.exit(EXIT_FINDING)
 
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from counterclone import config as configuration
-from counterclone.compose import callables
+from counterclone.compose import callables, dossier
+from counterclone.compose.guard import HISTORY_FILE
 from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
 from counterclone.evidence import Evidence
+from counterclone.protocols import Target
 from counterclone.prove import reading, verification
 from counterclone.prove.commitments import Chain, Commitment
 from counterclone.prove.custody import Custody
+from counterclone.prove.dossier import Answered
 from counterclone.prove.questions import Scope, questions
+from counterclone.prove.transcript import Transcript
 from counterclone.prove.verification import Question, Verdict
 from counterclone.targets.http import Endpoint, reaching
 from counterclone.targets.local import Local, Predict
@@ -34,6 +42,8 @@ class Options:
         campaigns: accounts that are tested together, fixed beforehand, each with commas between them.
         basis: on what ground a URL is asked.
         stops_early: whether the test ends as soon as it can.
+        dossier: where the evidence is written, None for nowhere.
+        with_log: whether the whole log goes in.
     """
 
     suspect: str | Predict
@@ -43,6 +53,8 @@ class Options:
     campaigns: Sequence[str] = ()
     basis: str = ""
     stops_early: bool = False
+    dossier: Path | None = None
+    with_log: bool = False
 
 
 def prove(options: Options, config_file: str | None, say: Callable[[str], None]) -> Verdict:
@@ -64,17 +76,27 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     ledger = folder / config.prove.ledger
     if options.journal is not None:
         ledger = options.journal.parent / ledger.name
-    commitment, asked = _questions(options, keys, chain, ledger)
+    parts = reading.parts(ledger, keys)
+    commitment, asked = _questions(options, keys, chain, parts, ledger)
     n_rows = sum(len(question.case.served) for question in asked)
     say(f"prove: {n_rows:,} marked queries and controls under commitment {commitment.number}; asking the suspect")
-    evidence = asyncio.run(_examined(options, config, asked, say))
+    began = time.time()
+    evidence, answers = asyncio.run(_examined(options, config, asked, say))
     name = options.suspect if isinstance(options.suspect, str) else getattr(options.suspect, "__name__", "suspect")
-    return verification.verdict(
+    scope = _scope(options)
+    verdict = verification.verdict(
         asked, evidence, suspect=name, commitment=commitment.number,
-        least_trials=_scope(options).least_trials(commitment.statement), basis=options.basis)
+        least_trials=scope.least_trials(commitment.statement), basis=options.basis)
+    if options.dossier is None:
+        return verdict
+    verdict = msgspec.structs.replace(verdict, dossier=str(options.dossier))
+    dossier.write(options.dossier, dossier.Tested(
+        keys=keys, chain=chain, commitment=commitment, parts=parts, asked=asked, answers=answers, scope=scope,
+        verdict=verdict, began=began, ended=time.time()), folder / HISTORY_FILE, with_log=options.with_log)
+    return verdict
 
 
-def _questions(options: Options, keys: Custody, chain: Sequence[Commitment],
+def _questions(options: Options, keys: Custody, chain: Sequence[Commitment], parts: Sequence[reading.Part],
                ledger: Path) -> tuple[Commitment, list[Question]]:
     """The commitment that is tested under, and a question for each of its marks.
 
@@ -84,7 +106,6 @@ def _questions(options: Options, keys: Custody, chain: Sequence[Commitment],
     if not chain:
         raise LedgerError("there is no commitment, so nothing was marked; put [[mark]] into the file and run "
                           "the guard")
-    parts = reading.parts(ledger, keys)
     for commitment in reversed(chain):
         if options.commitment in (None, commitment.number):
             rows = reading.served_under(parts, commitment.number)
@@ -118,19 +139,33 @@ def _is_url(suspect: str | Predict) -> bool:
     return isinstance(suspect, str) and "://" in suspect
 
 
-async def _examined(options: Options, config: Config, asked: Sequence[Question],
-                    say: Callable[[str], None]) -> list[Evidence]:
+async def _examined(options: Options, config: Config, asked: Sequence[Question], say: Callable[[str], None],
+                    ) -> tuple[list[Evidence], dict[str, list[Answered]]]:
+    """The evidence of each mark, and the suspect's answers that it is from."""
+    evidence: list[Evidence] = []
+    answers: dict[str, list[Answered]] = {}
+    async with _reached(options, config, say) as suspect:
+        for question in asked:
+            transcript = Transcript(suspect)
+            evidence += await verification.examine([question], transcript)
+            answers[question.kind] = transcript.answers
+    return evidence, answers
+
+
+@contextlib.asynccontextmanager
+async def _reached(options: Options, config: Config, say: Callable[[str], None]) -> AsyncIterator[Target]:
     suspected = options.suspect
     if isinstance(suspected, str) and _is_url(suspected):
         endpoint = Endpoint(suspected, config.target.dialect, config.target.scores,
                             os.environ.get(config.target.api_key_env, ""), config.target.connect_seconds,
                             config.target.answer_seconds)
         async with reaching(endpoint, say) as suspect:
-            return await verification.examine(asked, suspect)
+            yield suspect
+        return
     if isinstance(suspected, str):
         suspected = callables.named(suspected, "SUSPECT", "predict_proba")
     local = Local(suspected, seconds=config.target.answer_seconds)
     try:
-        return await verification.examine(asked, local)
+        yield local
     finally:
         local.close()

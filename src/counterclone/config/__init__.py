@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from counterclone.config.history import History
+from counterclone.config.history import History, read_history
 from counterclone.config.json_schema import schema
 from counterclone.config.reading import PREFIX, parse
 from counterclone.config.sections import (
@@ -42,6 +42,7 @@ __all__ = [
     "find",
     "load",
     "parse",
+    "read_history",
     "schema",
 ]
 

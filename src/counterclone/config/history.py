@@ -6,12 +6,30 @@ import errno
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from counterclone.config.sections import Config
 
 logger = logging.getLogger(__name__)
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The events of a file, the first first, without lines that aren't events; none where there is no file."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    events = []
+    for line in lines:
+        try:
+            event = msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if isinstance(event, dict) and isinstance(event.get("time"), int | float):
+            events.append(event)
+    return events
 
 
 class History:

@@ -59,6 +59,6 @@ def questions(statement: Statement, epoch_key: bytes, rows: Sequence[Opened], sc
         case = Case(
             served=served(queries), key=mark_key(epoch_key, kind), order=order_key(epoch_key), budget=terms.budget,
             alpha=terms.alpha, decoys=terms.decoys, stops_early=scope.stops_early, campaigns=scope.campaigns)
-        found.append(Question(mark=cast(Mark, mark), case=case,
+        found.append(Question(kind=kind, mark=cast(Mark, mark), case=case,
                               records=tuple(record for records in queries for record in records)))
     return found

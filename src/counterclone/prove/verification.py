@@ -91,11 +91,13 @@ class Question:
     """One mark with what is tested.
 
     Attributes:
+        kind: the mark's.
         mark: asks the suspect.
         case: what was served, and how far the test goes.
         records: of all that was served, as the ledger has them.
     """
 
+    kind: str
     mark: Mark
     case: Case
     records: tuple[Opened, ...] = ()
@@ -166,6 +168,23 @@ def verdict(questions: Sequence[Question], evidence: Sequence[Evidence], *, susp
         accounts=tuple(sorted(accounts, key=lambda each: each.p_adjusted)) if is_proven else (),
         marks=tuple(MarkFinding(kind=each.kind, p_value=each.p_value, trials=each.trials, hits=each.hits)
                     for each in evidence))
+
+
+def with_hidden(evidence: Evidence, n_shown: int, n_answers: int, rate: float, alpha: float) -> float:
+    """The pooled p-value where marked queries that may have been left out count as misses, for a test at `alpha`.
+
+    More than `most_hits` of so many answers were marked with a chance of half the level; the p-value is doubled
+    for that, and doubled for the two readings of an answer.
+
+    Args:
+        evidence: of the queries that were shown.
+        n_shown: how many marked ones.
+        n_answers: that were served, repeated queries included.
+        rate: of the mark.
+        alpha: the level.
+    """
+    hidden = max(statistics.most_hits(n_answers, rate, alpha / 2) - n_shown, 0)
+    return min(1.0, 4.0 * statistics.binomial_tail(evidence.hits, evidence.trials + hidden, evidence.null_rate))
 
 
 def _finding(accounts: Sequence[AccountFinding], power: float, *, is_proven: bool) -> str:

@@ -69,19 +69,22 @@ def print_table(table: Table, file: TextIO) -> None:
     console.print()
 
 
-def write_html(path: Path, title: str, lead: str, parts: Sequence[Table | Figure]) -> None:
-    """Write results as one self-contained page; every text is escaped.
+def html_page(title: str, lead: str, parts: Sequence[Table | Figure]) -> str:
+    """Results as one self-contained page; every text is escaped.
 
     Args:
-        path: the file; its folder is made.
         title: of the page.
         lead: a sentence under the title: seed, digest, date, command.
         parts: the results, in order.
     """
     page = Template(resources.files("counterclone.report").joinpath(HTML_TEMPLATE).read_text(encoding="utf-8"))
+    return page.substitute(title=html.escape(title), lead=html.escape(lead), body="\n".join(map(_section, parts)))
+
+
+def write_html(path: Path, title: str, lead: str, parts: Sequence[Table | Figure]) -> None:
+    """Write results as one page (see `html_page`) to a file, whose folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page.substitute(title=html.escape(title), lead=html.escape(lead),
-                                    body="\n".join(map(_section, parts))), encoding="utf-8")
+    path.write_text(html_page(title, lead, parts), encoding="utf-8")
 
 
 def _text(text: str) -> Text:

@@ -1,0 +1,159 @@
+"""A verdict and what it was computed from into a dossier, and a dossier computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from counterclone.config import read_history
+from counterclone.errors import DossierError
+from counterclone.prove import bundle, checking
+from counterclone.prove.checking import Verification
+from counterclone.prove.claims import Measure, claims
+from counterclone.prove.commitments import Commitment
+from counterclone.prove.custody import Custody
+from counterclone.prove.dossier import Answered, Dossier, Key, Row, Trial, with_manifest
+from counterclone.prove.ledger import Head
+from counterclone.prove.merkle import Tree
+from counterclone.prove.questions import Scope
+from counterclone.prove.reading import Part
+from counterclone.prove.signed import Signed, read_signed
+from counterclone.prove.verification import Question, Verdict
+from counterclone.report import dossier as page
+
+CHECKER = "check_dossier.py"
+PAGE, MEASURES, README = "report.html", "measures.json", "README.txt"
+HOW_TO_CHECK = """\
+This is the evidence that counterclone found on one suspect model. Read report.html first.
+
+To compute every figure again without trusting whoever made this file:
+    counterclone verify THIS.zip --commitment COMMITMENT.json
+or, with nothing but Python and numpy:
+    python3 check_dossier.py THIS.zip
+Take check_dossier.py from a release of counterclone rather than from here: a forger could have changed it.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A test that has ended.
+
+    Attributes:
+        keys: of the ledger.
+        chain: all commitments.
+        commitment: that was tested under.
+        parts: of the ledger.
+        asked: what was asked.
+        answers: of the suspect, by mark.
+        scope: what was decided beforehand.
+        verdict: what was found.
+        began: seconds since 1970.
+        ended: likewise.
+    """
+
+    keys: Custody
+    chain: Sequence[Commitment]
+    commitment: Commitment
+    parts: Sequence[Part]
+    asked: Sequence[Question]
+    answers: Mapping[str, Sequence[Answered]]
+    scope: Scope
+    verdict: Verdict
+    began: float
+    ended: float
+
+
+def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
+    """Write a dossier.
+
+    Args:
+        path: the file; one that is there is replaced.
+        tested: what goes in.
+        history: of the guard's configurations.
+        with_log: whether the whole log goes in, so that others can see that no marked query was left out.
+    """
+    parts = [part for part in tested.parts if len(part.records)]
+    heads = {part.id: _head(part, tested.keys, tested.ended) for part in parts}
+    trial = Trial(version=metadata.version("counterclone"), suspect=tested.verdict.suspect,
+                  basis=tested.verdict.basis, began=tested.began, ended=tested.ended, scope=tested.scope)
+    dossier = Dossier(
+        commitments=[each.signed for each in tested.chain],
+        key=Key(tested.commitment.number, tested.keys.epoch_key(tested.commitment.number).hex()),
+        heads=list(heads.values()), rows=_rows(tested, parts), answers=tested.answers, trial=trial,
+        verdict=tested.verdict,
+        logs={part.id: part.records.tobytes() for part in parts} if with_log else {})
+    measures = _measures(history, tested)
+    grounds = claims(tested.verdict, (), measures)
+    files = {**dossier.files(), MEASURES: msgspec.json.format(msgspec.json.encode(measures), indent=1),
+             PAGE: page.page(dossier, tested.commitment, grounds, measures).encode(),
+             CHECKER: checker(), README: HOW_TO_CHECK.encode()}
+    bundle.write(path, with_manifest(files, tested.keys))
+
+
+def verify(path: Path, commitment: Path | None) -> Verification:
+    """Compute a dossier again.
+
+    Args:
+        path: the dossier.
+        commitment: the file with it, as its reader got it before; None to use the enclosed one.
+
+    Raises:
+        DossierError: it can't be read, or it isn't one.
+    """
+    given = None
+    if commitment is not None:
+        try:
+            given = read_signed(commitment.read_bytes(), str(commitment))
+        except OSError as error:
+            raise DossierError(f"{commitment}: {error.strerror or error}; expected a commitment") from None
+    return checking.check(bundle.read(path), given)
+
+
+def checker() -> bytes:
+    """The script that checks a dossier with the standard library and numpy alone."""
+    return resources.files("counterclone.prove").joinpath(CHECKER).read_bytes()
+
+
+def _head(part: Part, keys: Custody, now: float) -> Signed:
+    """The last head of a part; where a guard has written since, one of what is there now."""
+    if part.heads and part.heads[-1].read(Head, "a head").size == len(part.records):
+        return part.heads[-1]
+    return Signed.of(Head(part.id, len(part.records), part.tree().root(len(part.records)).hex(), now), keys)
+
+
+def _rows(tested: Tested, parts: Sequence[Part]) -> list[Row]:
+    trees = {part.id: part.tree() for part in parts}
+    return [Row(record.ledger, record.index, record.record.hex(), record.salt.hex(), record.payload.decode(),
+                _path(trees[record.ledger], record.index))
+            for question in tested.asked for record in question.records]
+
+
+def _path(tree: Tree, index: int) -> tuple[str, ...]:
+    return tuple(step.hex() for step in tree.inclusion(index, tree.size))
+
+
+def _measures(history: Path, tested: Tested) -> list[Measure]:
+    """The configurations that were in force while the asked queries were served."""
+    times = [record.time for question in tested.asked for record in question.records]
+    live = [event for event in read_history(history) if event.get("event") == "live"]
+    before = [event for event in live if event["time"] <= min(times)][-1:]
+    during = [event for event in live if min(times) < event["time"] <= max(times)]
+    return [Measure(float(event["time"]), str(event.get("digest", "")), _restrictions(event.get("config", {})))
+            for event in (*before, *during)]
+
+
+def _restrictions(config: Mapping[str, Any]) -> str:
+    guard = config.get("guard", {})
+    found = [f"{name.removeprefix('limit_').replace('_', ' ')} {amount:g}" for name, amount in guard.items()
+             if name.startswith("limit_") and isinstance(amount, int | float) and amount]
+    found += [f"policy {table.get('kind')}" for table in guard.get("policy", [])]
+    found += [f"rule {table.get('kind')}" for table in guard.get("rule", [])]
+    found.append(f"keys {config.get('accounts', {}).get('api_keys', 'open')}")
+    if not guard.get("enforce", True):
+        found.append("shadow mode: nothing was enforced")
+    return ", ".join(found)

@@ -1,0 +1,274 @@
+"""A dossier computed again by somebody who trusts nothing but the file and the commitment."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from counterclone.errors import CountercloneError, DossierError, LedgerError
+from counterclone.evidence import Evidence, Role
+from counterclone.protocols import Watermark
+from counterclone.prove import commitments, verification
+from counterclone.prove.commitments import Commitment
+from counterclone.prove.custody import key_commitment
+from counterclone.prove.dossier import MANIFEST, Answered, Dossier, Row, listed
+from counterclone.prove.ledger import Head
+from counterclone.prove.merkle import Frontier, includes, leaf_hash
+from counterclone.prove.opened import Opened, is_canonical
+from counterclone.prove.questions import questions
+from counterclone.prove.records import DTYPE, FORMAT, Kind
+from counterclone.prove.signed import Signed
+from counterclone.prove.transcript import Replay
+from counterclone.prove.verification import Question, Verdict
+
+TOLERANCE = 1e-9
+"""Figures agree up to this share: libraries round tails differently."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was computed again.
+
+    Attributes:
+        name: what.
+        holds: whether it came out as the dossier says.
+        text: what was found.
+    """
+
+    name: str
+    holds: bool
+    text: str
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What came out.
+
+    Attributes:
+        holds: whether everything did as the dossier says, whatever its verdict is.
+        checks: one by one, up to the first that makes the others impossible.
+        verdict: as the dossier states it, None where it can't be read.
+        commitment: `given` where the reader brought it, else `enclosed`.
+        commitment_digest: SHA-256 of the statement that was tested under.
+    """
+
+    holds: bool
+    checks: tuple[Check, ...]
+    verdict: Verdict | None
+    commitment: str
+    commitment_digest: str
+
+
+def check(files: Mapping[str, bytes], given: Signed | None) -> Verification:
+    """Compute a dossier again.
+
+    Args:
+        files: the dossier's.
+        given: the commitment as its reader got it before, None to use the enclosed one.
+    """
+    checks: list[Check] = []
+    verdict, digest = None, ""
+    try:
+        dossier = Dossier.parse(files)
+        verdict = dossier.verdict
+        checking = _Checking(files, dossier, given)
+        digest = checking.commitment.signed.digest
+        checks.extend(checking.all())
+    except (CountercloneError, ValueError, KeyError, TypeError, IndexError) as error:
+        where = "" if isinstance(error, CountercloneError) else "something isn't of the right form: "
+        checks.append(Check("the rest", False, f"{where}{error}"))
+    return Verification(
+        holds=all(each.holds for each in checks), checks=tuple(checks), verdict=verdict,
+        commitment="enclosed" if given is None else "given", commitment_digest=digest)
+
+
+class _Checking:
+    """The checks of one dossier.
+
+    Args:
+        files: its files.
+        dossier: what they say.
+        given: the commitment that its reader has.
+
+    Raises:
+        DossierError: there is no commitment with its number.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], dossier: Dossier, given: Signed | None) -> None:
+        self._files, self._dossier, self._given = files, dossier, given
+        if not 1 <= dossier.key.commitment <= len(dossier.commitments):
+            raise DossierError(f"there is no commitment {dossier.key.commitment} among the "
+                               f"{len(dossier.commitments)} enclosed ones")
+        signed = dossier.commitments[dossier.key.commitment - 1]
+        self.commitment = Commitment(signed, signed.read(commitments.Statement, "commitments.json"))
+        self._key = bytes.fromhex(dossier.key.key)
+        self._rows = [row.opened() for row in dossier.rows]
+        self._heads = {head.ledger: (signed, head) for signed in dossier.heads
+                       for head in [signed.read(Head, "heads.json")]}
+
+    def all(self) -> Iterator[Check]:
+        """Each check in turn."""
+        yield self._manifest()
+        yield self._chain()
+        yield self._same_commitment()
+        yield self._epoch_key()
+        yield self._ledger()
+        yield self._queries()
+        asked = questions(self.commitment.statement, self._key, self._rows, self._dossier.trial.scope)
+        yield self._draws(asked)
+        evidence = self._evidence(asked)
+        yield self._figures(asked, evidence)
+        yield self._omissions(asked, evidence)
+
+    def _manifest(self) -> Check:
+        signed, manifest = listed(self._files)
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in self._files.items()
+                   if name != MANIFEST}
+        odd = sorted(name for name in digests.keys() | manifest.files.keys()
+                     if digests.get(name) != manifest.files.get(name))
+        if odd:
+            return Check("files", False, f"changed, missing or added: {', '.join(odd)}")
+        return Check("files", signed.is_by(self.commitment.statement.signer),
+                     f"{len(digests)} files are those that the owner signed")
+
+    def _chain(self) -> Check:
+        try:
+            chain = commitments.checked(self._dossier.commitments, self.commitment.statement.signer, "the dossier")
+        except LedgerError as error:
+            return Check("commitments", False, str(error))
+        return Check("commitments", True, f"{len(chain)}, each signed and chained to the one before")
+
+    def _same_commitment(self) -> Check:
+        digest = self.commitment.signed.digest
+        if self._given is None:
+            return Check("the commitment", True, "the enclosed one was used. Nothing here shows that it was made "
+                         f"before the suspect: compare its digest {digest} with one that was published or timed")
+        if self._given.digest != digest:
+            return Check("the commitment", False, f"the given one has digest {self._given.digest}, the enclosed "
+                         f"one {digest}: this dossier is of another commitment")
+        return Check("the commitment", True, "the enclosed one is the given one")
+
+    def _epoch_key(self) -> Check:
+        holds = key_commitment(self._key) == self.commitment.statement.key
+        return Check("key", holds, f"the revealed key is {'' if holds else 'NOT '}the one committed to")
+
+    def _ledger(self) -> Check:
+        signer = self.commitment.statement.signer
+        unsigned = [ledger for ledger, (signed, _) in self._heads.items() if not signed.is_by(signer)]
+        if unsigned:
+            return Check("ledger", False, f"the head of ledger {unsigned[0]} isn't signed by the owner")
+        seen = set()
+        for row, opened in zip(self._dossier.rows, self._rows, strict=True):
+            place = (row.ledger, row.index)
+            problem = "is there twice" if place in seen else self._problem(row, opened)
+            if problem:
+                return Check("ledger", False, f"record {row.index} of ledger {row.ledger} {problem}")
+            seen.add(place)
+        return Check("ledger", True, f"{len(self._rows)} records open to what they were sealed with, and are in "
+                     "the tree of a signed head")
+
+    def _problem(self, row: Row, opened: Opened) -> str:
+        if row.ledger not in self._heads:
+            return "has no head"
+        _, head = self._heads[row.ledger]
+        if opened.kind != Kind.ANSWER or opened.commitment != self.commitment.number:
+            return "isn't of an answer under this commitment"
+        if not opened.is_whole():
+            return "doesn't open to this query and answer"
+        path = [bytes.fromhex(each) for each in row.path]
+        if not includes(bytes.fromhex(head.root), head.size, opened.index, leaf_hash(opened.record), path):
+            return "isn't in the signed tree"
+        return ""
+
+    def _queries(self) -> Check:
+        odd = [row.index for row in self._rows if not is_canonical(row.read())]
+        if odd:
+            return Check("queries", False, f"record {odd[0]}: the key's draw was made for another query")
+        return Check("queries", True, "each is the one that the key's draw was made for")
+
+    def _draws(self, asked: Sequence[Question]) -> Check:
+        n_rows = 0
+        for question in asked:
+            served = question.case.served
+            if not hasattr(question.mark, "embed"):
+                continue
+            mark = cast(Watermark, question.mark)
+            embedded = mark.embed(question.case.key, served.cells, np.eye(served.classes)[served.truths])
+            drawn = np.where(embedded.roles == Role.MARKED, embedded.rows.argmax(axis=1), served.truths)
+            odd = np.flatnonzero((embedded.roles != served.roles) | (drawn != served.labels))
+            if len(odd):
+                return Check("draws", False, f"the key draws another mark for {served.cells[odd[0]].hex()[:16]}…")
+            n_rows += len(served)
+        return Check("draws", True, f"the key draws these marks and labels for all {n_rows} queries")
+
+    def _evidence(self, asked: Sequence[Question]) -> list[Evidence]:
+        answers: Mapping[str, Sequence[Answered]] = self._dossier.answers
+        found = []
+        for question in asked:
+            replay = Replay(answers.get(question.kind, ()))
+            found += asyncio.run(verification.examine([question], replay))
+            if replay.n_left:
+                raise DossierError(f"{replay.n_left} answers are to no query that the key puts")
+        return found
+
+    def _figures(self, asked: Sequence[Question], evidence: Sequence[Evidence]) -> Check:
+        trial, claimed = self._dossier.trial, self._dossier.verdict
+        again = verification.verdict(
+            asked, evidence, suspect=trial.suspect, commitment=self.commitment.number,
+            least_trials=trial.scope.least_trials(self.commitment.statement), basis=trial.basis)
+        odd = differences(msgspec.to_builtins(claimed), {**msgspec.to_builtins(again), "dossier": claimed.dossier})
+        if odd:
+            return Check("figures", False, "computed again, these are others: " + "; ".join(odd))
+        rank = "none" if again.p_decoy is None else f"{again.p_decoy:.3g}"
+        return Check("figures", True, f"{again.verdict.replace('-', ' ')}: p = {again.p_value:.3g} corrected for "
+                     f"{again.tested} tests, e = {again.e_value:.3g}, rank among decoys {rank}")
+
+    def _omissions(self, asked: Sequence[Question], evidence: Sequence[Evidence]) -> Check:
+        """With the whole log, marked queries that may have been left out count as misses."""
+        logs = self._dossier.logs
+        if logs.keys() != self._heads.keys():
+            return Check("omissions", True, "can't be ruled out: the log isn't enclosed whole, so marked queries "
+                         "that the suspect fails may have been left out")
+        n_answers = 0
+        for name, content in logs.items():
+            frontier = Frontier()
+            for start in range(0, len(content), FORMAT.size):
+                frontier.append(content[start:start + FORMAT.size])
+            head = self._heads[name][1]
+            if (frontier.size, frontier.root().hex()) != (head.size, head.root):
+                return Check("omissions", False, f"the log of ledger {name} isn't the one of its signed head")
+            records = np.frombuffer(content, dtype=DTYPE)
+            n_answers += int(((records["kind"] == Kind.ANSWER)
+                              & (records["commitment"] == self.commitment.number)).sum())
+        return Check("omissions", True, "; ".join(
+            _counted(question, each, n_answers) for question, each in zip(asked, evidence, strict=True)))
+
+
+def _counted(question: Question, evidence: Evidence, n_answers: int) -> str:
+    rate: Any = getattr(question.mark, "rate", None)
+    if rate is None or question.case.stops_early:
+        return f"{question.kind}: no bound"
+    n_shown = int((question.case.served.roles == Role.MARKED).sum())
+    p = verification.with_hidden(evidence, n_shown, n_answers, float(rate), question.case.alpha)
+    return (f"{question.kind}: {n_shown} marked queries of {n_answers:,} answers were shown; if all that the rate "
+            f"allows besides were left out and failed, p = {p:.3g}")
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The figures in which two verdicts differ, in words."""
+    return [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in sorted(one.keys() | other.keys())
+            if not _is_same(one.get(name), other.get(name))]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=TOLERANCE)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[name], other[name]) for name in one)
+    return bool(one == other)
