@@ -432,6 +432,26 @@ def test_commitments_are_listed_with_what_is_published() -> None:
     assert run("keys", "marks", "commit").stderr == "It was made before; nothing has changed.\n"
 
 
+def test_what_a_servers_hook_needs_is_written_once_under_its_commitment(tmp_path: Path) -> None:
+    write('[[mark]]\nkind = "greenlist"\ntest = "difference"\nreference = "own.jsonl"\n')
+    run("keys", "marks", "create")
+    assert "own.jsonl: No such file" in failure("keys", "marks", "export", "hook.json")[0]
+    Path("own.jsonl").write_text('"to be or not to be"\n')
+    digest = hashlib.sha256(b'"to be or not to be"\n').hexdigest()
+    assert f'digest = "{digest}"' in failure("keys", "marks", "export", "hook.json")[0]
+    write(f'[[mark]]\nkind = "greenlist"\ntest = "difference"\nreference = "own.jsonl"\ndigest = "{digest}"\n')
+    assert output("keys", "marks", "list") == ""
+    exported = json_output("keys", "marks", "export", "hook.json")
+    assert exported["is_new"]
+    hook = json.loads(Path("hook.json").read_text())
+    assert hook["mark"] == exported["commitment"]["marks"][0]
+    assert Path("hook.json").stat().st_mode & 0o777 == 0o600
+    assert hook["key"] not in json.dumps(exported)
+    assert failure("keys", "marks", "export", "hook.json")[0].startswith("counterclone: hook.json: File exists")
+    write(MARKED)
+    assert 'kind = "greenlist"' in failure("keys", "marks", "export", "other.json")[0]
+
+
 @pytest.mark.parametrize("verb", ["commit", "rotate"])
 def test_commitments_need_a_mark_and_its_keys(verb: str) -> None:
     write("")

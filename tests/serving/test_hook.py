@@ -11,7 +11,7 @@ import pytest
 from counterclone.errors import ConfigError
 from counterclone.marks.greenlist import Greenlist
 from counterclone.randomness import Prf
-from counterclone.serving.hook import FILE_VARIABLE, Hook, exported
+from counterclone.serving.hook import FILE_VARIABLE, Hook, save
 
 KEY = Prf.from_secret("key")
 MARK = Greenlist(test="unique", delta=1.5)
@@ -45,7 +45,8 @@ def test_spared_tokens_are_never_made_likelier() -> None:
 
 def test_a_hook_comes_back_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "hook.json"
-    path.write_bytes(exported(OWN_KEYS, KEY))
+    save(path, OWN_KEYS, KEY)
+    assert path.stat().st_mode & 0o777 == 0o600
     monkeypatch.setenv(FILE_VARIABLE, str(path))
     hook = Hook.load()
     assert hook.mark == OWN_KEYS

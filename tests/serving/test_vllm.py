@@ -19,7 +19,7 @@ import pytest
 
 from counterclone.marks.greenlist import Greenlist
 from counterclone.randomness import Prf
-from counterclone.serving.hook import FILE_VARIABLE, exported
+from counterclone.serving.hook import FILE_VARIABLE, save
 
 torch = pytest.importorskip("torch")
 PUBLISHED = "vllm.v1.worker.gpu.sample.logits_processor"
@@ -62,7 +62,7 @@ def processor_class() -> Iterator[Any]:
 def started(processor_class: Any, mark: Greenlist, folder: Path, monkeypatch: pytest.MonkeyPatch,
             tokens: Any = None) -> Any:
     """A processor as vLLM makes it, with what it knows of requests."""
-    (folder / "hook.json").write_bytes(exported(mark, KEY))
+    save(folder / "hook.json", mark, KEY)
     monkeypatch.setenv(FILE_VARIABLE, str(folder / "hook.json"))
     states = SimpleNamespace(device=torch.device("cpu"), max_num_reqs=N_SLOTS, vocab_size=N_TOKENS,
                              all_token_ids=SimpleNamespace(gpu=tokens))

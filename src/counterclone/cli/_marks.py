@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -45,6 +46,16 @@ def rotate_mark_key(config_file: str | None, as_json: bool, seed: int) -> None:
     from counterclone.compose import mark_keys
 
     _show_change(mark_keys.rotate(config_file), as_json=as_json)
+
+
+@marks.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@common
+def export_mark_key(file: Path, config_file: str | None, as_json: bool, seed: int) -> None:
+    """Commit to the file's green list, and write what a server's hook needs."""
+    from counterclone.compose import hooks
+
+    _show_change(hooks.export(config_file, file), as_json=as_json)
 
 
 @marks.command("list")

@@ -92,6 +92,17 @@ class Greenlist(Spec, frozen=True):
         """
         return Green(key.subkey(f"account/{account}") if self.keys == "account" else key, self.gamma)
 
+    def check_files(self) -> None:
+        """See whether its files are those of its digest.
+
+        Raises:
+            ConfigError: they aren't, or one can't be read; the message says the digest that they have.
+        """
+        if self._files() and (found := self.measured()) != self.digest:
+            raise ConfigError(f"greenlist: {', '.join(self._files())} have the digest {found}, the mark says "
+                              f"'{self.digest}'; expected the files that were committed to or, before any text is "
+                              f"marked, digest = \"{found}\"")
+
     def measured(self) -> str:
         """The digest of its files as they are.
 
@@ -137,9 +148,7 @@ class Greenlist(Spec, frozen=True):
         Raises:
             ConfigError: a file can't be read, or isn't what the digest says.
         """
-        if self._files() and (found := self.measured()) != self.digest:
-            raise ConfigError(f"greenlist: {', '.join(self._files())} have the digest {found}, the mark says "
-                              f"'{self.digest}'; expected the files that were committed to")
+        self.check_files()
         names = {"unique": (), "difference": (self.reference,)}.get(self.test, (self.reference, self.base))
         none = np.empty(0, dtype=np.int64)
         return [counted(scored(answer, none, self.context) for answer in tokenizer(self.tokenizer).encode(texts))

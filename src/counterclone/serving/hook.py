@@ -97,7 +97,13 @@ class Hook:
         return self.green(tokens, n, account) * np.float32(self.mark.delta)
 
 
-def exported(mark: Greenlist, key: Prf) -> bytes:
-    """A hook's file, which others mustn't read."""
+def save(path: Path, mark: Greenlist, key: Prf) -> None:
+    """Write a hook's file, a new one that only its owner reads.
+
+    Raises:
+        OSError: it can't be written.
+    """
     table = {"kind": plugins.kind_of(mark), **msgspec.to_builtins(mark)}
-    return msgspec.json.format(msgspec.json.encode(_Kept(mark=table, key=key._key.hex()))) + b"\n"
+    content = msgspec.json.format(msgspec.json.encode(_Kept(mark=table, key=key._key.hex())))
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content + b"\n")
