@@ -119,6 +119,20 @@ def test_the_last_decision_of_an_account_counts(path: Path) -> None:
     assert [fresh.decision(account) for account in (ANN, BOB, "other")] == ["review", "block", "review"]
 
 
+def test_an_account_without_a_case_is_held_by_its_id(path: Path) -> None:
+    cases = CaseFile(path)
+    held = cases.hold(BOB, is_held=True, by="jo")
+    assert held.accounts == (BOB,)
+    assert [(each.kind, each.reasons) for each in held.evidence] == [("dispute", ("held by jo",))]
+    assert cases.hold(BOB, is_held=True, by="jo").id == held.id
+    assert CaseFile(path).held() == {BOB}
+    assert not cases.hold(BOB, is_held=False, by="jo").is_held
+    with pytest.raises(SourceError, match="no case"):
+        cases.hold(ANN, is_held=False, by="jo")
+    with pytest.raises(SourceError, match="no case"):
+        cases.hold("ann", is_held=True, by="jo")
+
+
 def test_a_hold_begins_and_ends(path: Path) -> None:
     cases, case = opened(path, ANN, BOB)
     assert cases.held() == frozenset()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,11 +22,12 @@ from counterclone.errors import SourceError
 from counterclone.randomness import new_id
 
 Decision = Literal["allow", "review", "throttle", "block"]
-Kind = Literal["alarm", "campaign", "review", "spending"]
+Kind = Literal["alarm", "campaign", "review", "spending", "dispute"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 CASES_FILE = "counterclone.cases.jsonl"
 ID_BYTES = 4
 RELOAD_SECONDS = 1.0
+_ACCOUNT = re.compile("[0-9a-f]{16}")
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why somebody should look at accounts.
 
     Attributes:
-        kind: an account's alarm, a campaign's, a risk that the owner wants to see, or what was spent.
+        kind: an account's alarm, a campaign's, a risk that the owner wants to see, what was spent, or a dispute.
         reasons: in words.
         queries: rows that the accounts asked by then.
         risk: 0 to 1, None where nothing tells it.
@@ -236,10 +238,20 @@ class CaseFile:
     def hold(self, name: str, *, is_held: bool, by: str) -> Case:
         """Keep the exchanges of its accounts whatever the journal's retention says, or no longer.
 
+        An account that nothing raised an alarm on gets a case, which is its dispute.
+
         Raises:
             SourceError: there is no such case, or the file can't be read or written.
         """
-        return self._add(name, lambda now, case: Held(time=now, case=case, is_held=is_held, by=by))
+        with self._locked() as append:
+            if is_held and _ACCOUNT.fullmatch(name) and not any(case.has([name]) for case in self._cases.values()):
+                dispute = Evidence(kind="dispute", reasons=(f"held by {by}",))
+                case_id = new_id(ID_BYTES)
+                append(Opened(time=self._clock(), case=case_id, accounts=(name,), evidence=dispute))
+                self._refresh()
+            case = self.find(name)
+            append(Held(time=self._clock(), case=case.id, is_held=is_held, by=by))
+        return self._cases[case.id]
 
     def _add(self, name: str, event: Callable[[float, str], Event]) -> Case:
         with self._locked() as append:
