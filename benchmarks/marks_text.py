@@ -23,7 +23,7 @@ from benchmarks import corpora, results
 from benchmarks.corpora import CACHE, VOCABULARY, Tokens
 from counterclone.answers import Reply
 from counterclone.attacks._transformer import Lesson, Schedule, Transformer
-from counterclone.evidence import Evidence, Role, Served
+from counterclone.evidence import Evidence, Served
 from counterclone.marks._green import Codes, Green
 from counterclone.marks._pairs import Pairs, counted, scored
 from counterclone.marks._scores import Scoring, Test
@@ -247,12 +247,8 @@ def wrong(theft: Theft, codes: Sequence[Codes], n_tokens: int) -> dict[Test, NDA
 
 def asked_in_full(theft: Theft, answers: Written, test: Test, tokens: int) -> Evidence:
     """What `counterclone prove` does: prompts out, texts in, decoys and all."""
-    cells = [prompt.encode() for prompt in answers.prompts]
-    n = len(cells)
-    served = Served(inputs=answers.prompts, cells=cells, roles=np.full(n, Role.MARKED, dtype=np.int8),
-                    truths=np.zeros(n, dtype=np.int64), labels=np.zeros(n, dtype=np.int64),
-                    accounts=[("thief",)] * n, classes=0)
-    case = Case(served=served, key=theft.key, order=Prf.from_secret(f"order {theft.seed}"), budget=n)
+    served = Served.of_texts(answers.prompts, ["thief"] * len(answers.prompts))
+    case = Case(served=served, key=theft.key, order=Prf.from_secret(f"order {theft.seed}"), budget=len(served))
     said = dict(zip(answers.prompts, answers.answers, strict=True))
     examination = mark(test, tokens).verify(case)
     try:

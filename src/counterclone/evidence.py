@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from counterclone.queries import Inputs
+from counterclone.queries import Inputs, canonical_value
 
 
 class Role(IntEnum):
@@ -99,6 +99,19 @@ class Served:
 
     def __len__(self) -> int:
         return len(self.cells)
+
+    @classmethod
+    def of_texts(cls, prompts: Sequence[str], accounts: Sequence[str]) -> Served:
+        """Texts whose tokens carry a mark, one by one: no label of theirs is another, so all are 0 of none.
+
+        Args:
+            prompts: what they answer, (n,).
+            accounts: whom each was written for, (n,).
+        """
+        none = np.zeros(len(prompts), dtype=np.int64)
+        return cls(inputs=list(prompts), cells=[canonical_value(prompt) for prompt in prompts],
+                   roles=np.full(len(prompts), Role.MARKED, dtype=np.int8), truths=none, labels=none,
+                   accounts=[(account,) for account in accounts], classes=0)
 
 
 class AccountEvidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -459,6 +459,9 @@ Examination = Generator[Inputs, Reply, Evidence]
 class Mark(Protocol):
     """What gives a copy away.
 
+    A mark in sampled texts isn't put in by the guard: `Served.of_texts` says whom texts were written for, and the
+    suspect's replies have `texts`.
+
     Laws: on suspects that are independent of the key, p-values are no smaller than uniform ones and e-values have
     mean 1 or less; a true copy is found; thrown BudgetExhausted, it returns what it has; the key never appears.
     """

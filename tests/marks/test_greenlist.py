@@ -17,7 +17,7 @@ from scipy import stats
 
 from counterclone.answers import Reply
 from counterclone.errors import ConfigError, TargetError
-from counterclone.evidence import Evidence, Role, Served
+from counterclone.evidence import Evidence, Served
 from counterclone.marks._green import Green, packed, quantised, unpacked
 from counterclone.marks._pairs import Pairs, counted, scored, surplus
 from counterclone.marks._scores import Scoring
@@ -65,11 +65,7 @@ def write(logits: Table, n: int, seed: int, length: int = LENGTH) -> list[str]:
 
 def case_of(key: Prf, n: int, accounts: Sequence[str] = ("a0", "a1")) -> Case:
     prompts = [f"say {number}" for number in range(n)]
-    served = Served(
-        inputs=prompts, cells=[prompt.encode() for prompt in prompts],
-        roles=np.full(n, Role.MARKED, dtype=np.int8), truths=np.zeros(n, dtype=np.int64),
-        labels=np.zeros(n, dtype=np.int64),
-        accounts=[(accounts[i % len(accounts)],) for i in range(n)], classes=0)
+    served = Served.of_texts(prompts, [accounts[i % len(accounts)] for i in range(n)])
     return Case(served=served, key=key, order=Prf.from_secret("order"), budget=n, decoys=0)
 
 

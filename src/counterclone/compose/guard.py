@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from counterclone.compose import audited
 from counterclone.compose.settings import options
 from counterclone.compose.watching import watching
+from counterclone.compose.watermarks import watermark
 from counterclone.config import Config, History, find, load
 from counterclone.errors import ConfigError
 from counterclone.guard import asgi
@@ -62,7 +63,7 @@ class Guard:
         self._marker: Marker | None = None
         try:
             self._watching = watching(self.config, path.parent, registry, worker=self._slot.number)
-            if self.config.mark and self.config.guard.enforce:
+            if self.config.guard.enforce and watermark(self.config):
                 from counterclone.compose.marks import Marker  # with its cryptography, which others don't need
 
                 self._marker = Marker(self.config, path.parent)

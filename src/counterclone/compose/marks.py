@@ -22,7 +22,7 @@ class Marker:
     """A guard's marking and the ledger that it writes.
 
     Args:
-        config: the checked file, with one mark.
+        config: the checked file, with one mark for rows.
         folder: the file's folder, which relative paths start from.
 
     Attributes:

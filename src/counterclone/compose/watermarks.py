@@ -11,17 +11,15 @@ from counterclone.protocols import Watermark
 
 
 def watermark(config: Config) -> tuple[str, Watermark] | None:
-    """The file's mark and its kind; None where it has none.
+    """The mark that the guard puts into rows of probabilities, and its kind; None where the file has none.
+
+    Others are put in where texts are sampled, or are fingerprints that change nothing.
 
     Raises:
-        ConfigError: there are several, or it can't be put into rows of probabilities.
+        ConfigError: there are several.
     """
-    if not config.mark:
-        return None
-    if len(config.mark) > 1:
+    specs = [plugins.build("marks", table, "[[mark]]") for table in config.mark]
+    found = [spec for spec in specs if hasattr(spec, "embed")]
+    if len(found) > 1:
         raise ConfigError("[[mark]]: a row carries one mark; leave one table")
-    spec = plugins.build("marks", config.mark[0], "[[mark]]")
-    kind = plugins.kind_of(spec)
-    if not hasattr(spec, "embed"):
-        raise ConfigError(f"[[mark]]: '{kind}' isn't put into probabilities; expected `triggers`")
-    return kind, cast(Watermark, spec)
+    return (plugins.kind_of(found[0]), cast(Watermark, found[0])) if found else None
