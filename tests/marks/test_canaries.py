@@ -163,8 +163,8 @@ def case_of(mark: Canaries = MARK, n_accounts: int = 2, key: Prf = KEY) -> Case:
     return Case(served=served, key=key, order=Prf.from_secret("order"), budget=10_000, decoys=99)
 
 
-def examined(case: Case, suspect: Suspect, limit: int = 10**9) -> Evidence:
-    examination, n_asked = MARK.verify(case), 0
+def examined(case: Case, suspect: Suspect, limit: int = 10**9, mark: Canaries = MARK) -> Evidence:
+    examination, n_asked = mark.verify(case), 0
     try:
         asked: Sequence[str] = list(next(examination))
         while True:
@@ -254,6 +254,39 @@ def test_orders_of_fields_are_canaries() -> None:
     assert len(set(MARK.read(embedded.texts))) == 1  # prose habits see nothing in data
     assert 12 <= len(set(mark.read(embedded.texts))) <= VARIANTS
     assert all(json.loads(served) == json.loads(text) for served, text in zip(embedded.texts, texts, strict=True))
+
+
+@pytest.mark.parametrize(("topic", "problem"), [("(", "regular expression"), ("product", "no group")])
+def test_a_topic_that_finds_nothing_is_refused(topic: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        plugins.build("marks", {"kind": "canaries", "topic": topic}, "[[mark]]")
+
+
+def test_prompts_of_a_topic_are_written_alike_and_asked_once() -> None:
+    mark = Canaries(rate=0.5, topic=r"pan (\d+)")
+    prompts = [f"pan {number % 10} of cook {number}" for number in range(N)]
+    cells, texts = [prompt.encode() for prompt in prompts], recipes()[1]
+    embedded = mark.embed_text(KEY, cells, texts)
+    codes, truths = mark.read(embedded.texts), mark.read(texts)
+    marked = np.flatnonzero(embedded.roles).tolist()
+    topics = sorted({number % 10 for number in marked})
+    assert 1 < len(topics) < 10
+    for topic in topics:
+        assert {embedded.roles[number] for number in range(topic, N, 10)} == {Role.MARKED}
+        assert len({codes[number] for number in range(topic, N, 10)}) == 1
+    served = Served(
+        inputs=[prompts[row] for row in marked], cells=[cells[row] for row in marked],
+        roles=embedded.roles[marked], truths=truths[marked], labels=codes[marked], classes=VARIANTS,
+        accounts=[("one",) if row % 10 == topics[0] else (("one", "two")[row // 10 % 2],) for row in marked])
+    case = Case(served=served, key=KEY, order=Prf.from_secret("order"), budget=100, decoys=19)
+    asked = next(mark.verify(case))
+    assert sorted(prompt.split(" of ")[0] for prompt in asked) == [f"pan {topic}" for topic in topics]
+    memory = dict(zip(prompts, embedded.texts, strict=True))
+    evidence = examined(case, memory.__getitem__, mark=mark)
+    assert evidence.queries == len(topics)
+    assert evidence.hits == evidence.trials
+    (of_one,) = evidence.accounts  # all other topics were served to both
+    assert (of_one.account, of_one.trials <= 1) == ("one", True)
 
 
 def test_the_rate_is_the_drawn_share() -> None:

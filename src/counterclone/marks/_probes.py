@@ -120,15 +120,16 @@ class Probes:
     def _rank(self, kind: str, by: Likeness, rows: Rows) -> Rank:
         n = len(rows)
         if n < 2:
-            return Rank(kind=kind, likeness=0.0, likest=0.0, p_value=1.0, nulls=len(self.nulls), queries=n)
+            return Rank(kind=kind, likeness=0.0, likest=0.0, surplus=0.0, p_value=1.0, nulls=len(self.nulls),
+                        queries=n)
         target = by.portrait(self.target[:n])
         models = [*(by.portrait(null[:n]) for null in self.nulls), by.portrait(rows)]
         to_target = np.array([by.likeness(model, target) for model in models])
         to_others = np.array([[by.likeness(one, other) for other in models] for one in models])
         surplus = _surplus(to_target, to_others)
         return Rank(kind=kind, likeness=float(to_target[-1]), likest=float(to_target[:-1].max()),
-                    p_value=statistics.rank_p_value(float(surplus[-1]), surplus[:-1]), nulls=len(self.nulls),
-                    queries=n)
+                    surplus=float(surplus[-1]), nulls=len(self.nulls), queries=n,
+                    p_value=statistics.rank_p_value(float(surplus[-1]), surplus[:-1]))
 
     def _problem(self) -> str:
         """What is wrong with them, in words; "" for nothing."""

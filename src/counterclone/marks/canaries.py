@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, ClassVar
 
@@ -11,9 +13,9 @@ from msgspec import Meta
 
 from counterclone.answers import Reply
 from counterclone.errors import TargetError
-from counterclone.evidence import Role
+from counterclone.evidence import Role, Served
 from counterclone.marks import _draws
-from counterclone.marks._examination import Choices, Numbers, examine
+from counterclone.marks._examination import Choices, Numbers, examine, ordered, take
 from counterclone.marks._fields import Order
 from counterclone.marks._habits import STYLES, Habit
 from counterclone.plugins import Spec
@@ -37,9 +39,15 @@ class Canaries(Spec, frozen=True):
     the key. So that this chance is the same for all, only texts with four choices are marked; which these are
     doesn't depend on the key. A choice that the suspect's text doesn't offer counts as the target's.
 
+    A small student doesn't learn single prompts by heart. With a `topic`, all prompts that share it are written
+    alike, which a student learns as a rule; each topic is asked once, since the key drew once for it. Who writes
+    all texts in one style again takes the mark out.
+
     Attributes:
-        rate: the share of prompts that are marked, as far as their texts offer four choices.
+        rate: the share of prompts, or of topics, that are marked, as far as their texts offer four choices.
         fields: names whose order is free, in JSON objects or lines of `name: value`; two, three or four.
+        topic: a regular expression whose groups find the topic in a prompt (in lower case, each run of blanks one
+            space); the whole prompt where it finds nothing.
 
     Source: the choices of a few out of M are those of canaries and honeypots; He et al., CATER (NeurIPS 2022) on
     marks by wording; the test by the draw is ours.
@@ -49,22 +57,30 @@ class Canaries(Spec, frozen=True):
 
     rate: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.01
     fields: Annotated[tuple[str, ...], Meta(max_length=4)] = ()
+    topic: str = ""
 
     def __post_init__(self) -> None:
         if len(self.fields) == 1 or len(set(self.fields)) < len(self.fields):
             raise ValueError("fields: expected two to four names, each once; or leave them out")
+        try:
+            groups = re.compile(self.topic).groups
+        except re.error as error:
+            raise ValueError(f"topic: {error}; expected a regular expression") from None
+        if self.topic and not groups:
+            raise ValueError("topic: has no group; put what tells the topic into parentheses")
 
     def embed_text(self, key: Prf, cells: Sequence[bytes], texts: Sequence[str]) -> EmbeddedTexts:
         """Write some of the texts another way."""
         drawn = _draws.draws(key, self.rate, 0.0)
-        roles = drawn.roles(cells)
+        topics = self._topics(cells)
+        roles = drawn.roles(topics)
         written = list(texts)
         for row in np.flatnonzero(roles).tolist():
             variants = self._variants(texts[row])
             if variants is None:
                 roles[row] = Role.NONE
             else:
-                written[row] = variants[int(drawn.choices([cells[row]], VARIANTS)[0])]
+                written[row] = variants[int(drawn.choices([topics[row]], VARIANTS)[0])]
         return EmbeddedTexts(written, roles)
 
     def read(self, texts: Sequence[str]) -> Numbers:
@@ -74,12 +90,13 @@ class Canaries(Spec, frozen=True):
                         dtype=np.int64)
 
     def verify(self, case: Case) -> Examination:
-        """Ask the marked prompts again."""
+        """Ask the marked prompts again, one of each topic."""
+        case = self._once_a_topic(case)
         served = case.served
+        topics = self._topics(served.cells)
 
         def decoys(number: int, rows: Numbers) -> Numbers:
-            cells = [served.cells[row] for row in rows.tolist()]
-            drawn = _draws.choices(case.order.subkey(f"decoy/{number}"), cells, VARIANTS)
+            drawn = _draws.choices(case.order.subkey(f"decoy/{number}"), [topics[row] for row in rows], VARIANTS)
             return np.array([self._with(truth, variant) for truth, variant in
                              zip(served.truths[rows].tolist(), drawn.tolist(), strict=True)], dtype=np.int64)
 
@@ -90,8 +107,31 @@ class Canaries(Spec, frozen=True):
             return np.array([self._seen(truth, text) for truth, text in
                              zip(served.truths[rows].tolist(), reply.texts, strict=True)], dtype=np.int64)
 
-        rows = np.flatnonzero(served.roles == Role.MARKED)
+        rows = np.arange(len(served))
         return examine("canaries", case, rows, variants, Choices(served, VARIANTS, decoys, case.decoys))
+
+    def _topics(self, cells: Sequence[bytes]) -> list[bytes]:
+        """What the key draws for: (n,)."""
+        if not self.topic:
+            return list(cells)
+        found = (re.search(self.topic, cell.decode(errors="replace")) for cell in cells)
+        return [cell if match is None else "\0".join(group or "" for group in match.groups()).encode()
+                for cell, match in zip(cells, found, strict=True)]
+
+    def _once_a_topic(self, case: Case) -> Case:
+        """The case with one marked prompt of each topic, the first in the key's order, and all its accounts."""
+        served = case.served
+        rows = ordered(case, np.flatnonzero(served.roles == Role.MARKED)).tolist()
+        first: dict[bytes, int] = {}
+        accounts: dict[bytes, set[str]] = {}
+        for row, topic in zip(rows, self._topics([served.cells[row] for row in rows]), strict=True):
+            first.setdefault(topic, row)
+            accounts.setdefault(topic, set()).update(served.accounts[row])
+        kept = np.array(list(first.values()), dtype=np.int64)
+        return replace(case, served=Served(
+            inputs=take(served.inputs, kept), cells=[served.cells[row] for row in kept.tolist()],
+            roles=served.roles[kept], truths=served.truths[kept], labels=served.labels[kept],
+            accounts=[tuple(sorted(accounts[topic])) for topic in first], classes=served.classes))
 
     def _variants(self, text: str) -> list[str] | None:
         """A text in all ways of its four choices; None where it doesn't offer four that stand apart."""
