@@ -126,9 +126,10 @@ def _read(config_file: str | None) -> tuple[Config, Path]:
 
 
 def _terms(config: Config) -> Terms:
-    if not config.mark:
+    found = committed_terms(config)
+    if not found.marks:
         raise ConfigError("[[mark]]: the file has no mark to commit to; add a table such as kind = \"triggers\"")
-    return committed_terms(config)
+    return found
 
 
 def _chain(config: Config, base: Path) -> Chain:

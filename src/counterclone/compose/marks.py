@@ -78,12 +78,13 @@ def timestamp_authority(config: Config, folder: Path) -> Authority | None:
 
 
 def committed_terms(config: Config) -> Terms:
-    """What the file's marks commit to; options that were left out with their defaults.
+    """What the file's marks commit to, all but fingerprints; options that were left out with their defaults.
 
     Raises:
         ConfigError: a table is none of a mark.
     """
     built = [plugins.build("marks", table, "[[mark]]") for table in config.mark]
-    marks = tuple({"kind": plugins.kind_of(spec), **msgspec.to_builtins(spec)} for spec in built)
+    marks = tuple({"kind": plugins.kind_of(spec), **msgspec.to_builtins(spec)} for spec in built
+                  if not hasattr(spec, "compare"))
     return Terms(model=config.target.url, epoch=config.target.epoch, marks=marks,
                  budget=config.prove.budget, alpha=config.prove.alpha, decoys=config.prove.decoys)

@@ -13,11 +13,12 @@ from pathlib import Path
 import msgspec
 
 from counterclone import config as configuration
-from counterclone.compose import callables, dossier
+from counterclone.compose import callables, dossier, fingerprints
 from counterclone.compose.guard import HISTORY_FILE
+from counterclone.compose.marks import committed_terms
 from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
-from counterclone.evidence import Evidence
+from counterclone.evidence import Evidence, Rank
 from counterclone.protocols import Target
 from counterclone.prove import reading, verification
 from counterclone.prove.commitments import Chain, Commitment
@@ -71,6 +72,11 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     if _is_url(options.suspect) and not options.basis:
         raise ConfigError("--basis: say on what ground this URL is asked, such as 'public API, terms of 2026-03'; "
                           "it is kept with the evidence")
+    compared = fingerprints.comparisons(config, folder)
+    name = options.suspect if isinstance(options.suspect, str) else getattr(options.suspect, "__name__", "suspect")
+    if compared and not committed_terms(config).marks:
+        unmarked = verification.unmarked(name, config.prove.alpha, options.basis)
+        return _ranked(unmarked, options, config, compared, say)
     keys = Custody.load(folder / config.prove.keys)
     chain = Chain(folder / config.prove.keys, keys).all()
     ledger = folder / config.prove.ledger
@@ -82,18 +88,30 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     say(f"prove: {n_rows:,} marked queries and controls under commitment {commitment.number}; asking the suspect")
     began = time.time()
     evidence, answers = asyncio.run(_examined(options, config, asked, say))
-    name = options.suspect if isinstance(options.suspect, str) else getattr(options.suspect, "__name__", "suspect")
     scope = _scope(options)
     verdict = verification.verdict(
         asked, evidence, suspect=name, commitment=commitment.number,
         least_trials=scope.least_trials(commitment.statement), basis=options.basis)
     if options.dossier is None:
-        return verdict
+        return _ranked(verdict, options, config, compared, say)
     verdict = msgspec.structs.replace(verdict, dossier=str(options.dossier))
     dossier.write(options.dossier, dossier.Tested(
         keys=keys, chain=chain, commitment=commitment, parts=parts, asked=asked, answers=answers, scope=scope,
         verdict=verdict, began=began, ended=time.time()), folder / HISTORY_FILE, with_log=options.with_log)
-    return verdict
+    return _ranked(verdict, options, config, compared, say)
+
+
+def _ranked(verdict: Verdict, options: Options, config: Config, compared: Sequence[fingerprints.Comparison],
+            say: Callable[[str], None]) -> Verdict:
+    """The verdict with the ranks of fingerprints beside it, which neither change it nor go into a dossier."""
+    if not compared:
+        return verdict
+
+    async def asked() -> tuple[Rank, ...]:
+        async with _reached(options, config, say) as suspect:
+            return await fingerprints.ranks(compared, suspect, config.prove.budget)
+
+    return msgspec.structs.replace(verdict, fingerprints=asyncio.run(asked()))
 
 
 def _questions(options: Options, keys: Custody, chain: Sequence[Commitment], parts: Sequence[reading.Part],

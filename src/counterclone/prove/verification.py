@@ -12,7 +12,7 @@ import numpy as np
 from counterclone import statistics
 from counterclone.budgets import Meter
 from counterclone.driver import drive
-from counterclone.evidence import Evidence, Role, Served
+from counterclone.evidence import Evidence, Rank, Role, Served
 from counterclone.protocols import Case, Mark, Target
 from counterclone.prove.opened import Opened
 
@@ -67,6 +67,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         accounts: those that are significant.
         marks: each over all accounts.
         dossier: where the evidence was written, None where it wasn't.
+        fingerprints: how the suspect ranks among independent models; they decide nothing.
     """
 
     suspect: str
@@ -84,6 +85,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountFinding, ...]
     marks: tuple[MarkFinding, ...]
     dossier: str | None = None
+    fingerprints: tuple[Rank, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +187,14 @@ def with_hidden(evidence: Evidence, n_shown: int, n_answers: int, rate: float, a
     """
     hidden = max(statistics.most_hits(n_answers, rate, alpha / 2) - n_shown, 0)
     return min(1.0, 4.0 * statistics.binomial_tail(evidence.hits, evidence.trials + hidden, evidence.null_rate))
+
+
+def unmarked(suspect: str, alpha: float, basis: str) -> Verdict:
+    """That nothing can be proven, since nothing was marked."""
+    return Verdict(
+        suspect=suspect, commitment=0, verdict="not-proven", p_value=1.0, p_decoy=None, e_value=1.0, alpha=alpha,
+        finding="Nothing was marked, so nothing can be proven; fingerprints tell a rank and no more.", queries=0,
+        power=0.0, tested=0, basis=basis, accounts=(), marks=())
 
 
 def _finding(accounts: Sequence[AccountFinding], power: float, *, is_proven: bool) -> str:
