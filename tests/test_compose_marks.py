@@ -306,6 +306,21 @@ def test_an_independent_model_is_not_proven_and_not_acquitted(scene: Path) -> No
     assert verdict["power"] > 0.5
 
 
+def test_the_evidence_is_handed_over_and_computed_again(scene: Path) -> None:
+    code, verdict, _ = proved(scene, "suspects:copy", "--dossier", "copy.zip", "--with-log")
+    assert (code, verdict["dossier"]) == (1, "copy.zip")
+    command = [sys.executable, "-m", "counterclone", "verify", "copy.zip"]
+    done = subprocess.run([*command, "--json"], cwd=scene, capture_output=True, check=False)
+    found = orjson.loads(done.stdout)
+    assert (done.returncode, found["holds"], found["commitment"]) == (0, True, "enclosed")
+    assert found["verdict"] == verdict
+    (scene / "copy.zip").write_bytes((scene / "copy.zip").read_bytes()[:-5])
+    cut = subprocess.run(command, cwd=scene, capture_output=True, check=False, text=True)
+    assert cut.returncode == 1
+    assert "copy.zip" in cut.stderr
+    assert "get it again" in cut.stderr
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (("http://127.0.0.1:9/v1/models/m:predict",), "--basis: say on what ground"),
     (("suspects:nobody",), "there is no 'nobody'"),

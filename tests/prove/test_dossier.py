@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from counterclone.answers import Rows
 from counterclone.compose import dossier as composed
 from counterclone.errors import DossierError
-from counterclone.evidence import Entry, Payload, Role
+from counterclone.evidence import Accepted, Entry, Payload, Role
 from counterclone.marks.triggers import Triggers
 from counterclone.protocols import Target
 from counterclone.prove import bundle, check_dossier, dossier, reading, verification
@@ -69,10 +69,12 @@ class Scene:
             if embedded.roles[i]:
                 is_marked = embedded.roles[i] == Role.MARKED
                 payload = msgspec.json.encode(Payload(
-                    mark="triggers", role="marked" if is_marked else "control", cell=cells[i].hex(), query={"features": self.inputs[i].tolist()},
+                    mark="triggers", role="marked" if is_marked else "control", cell=cells[i].hex(),
+                    query={"features": self.inputs[i].tolist()},
                     answer={"label": int(self.served[i].argmax()), "scores": self.served[i].tolist()},
                     true=int(self.truths[i]), classes=n_classes))
             writer.append([Entry(3.0 + i, ACCOUNTS[i % 3], cells[i], self.served[i].tobytes(), payload)])
+        writer.accept(ACCOUNTS[0], Accepted("2026-03", "use"))
         writer.close()
 
     def suspect(self, knows: Callable[[int], bool]) -> Target:
@@ -138,6 +140,8 @@ def test_a_proven_dossier_comes_out_for_both(scene: Scene, proven: Path) -> None
     done = script(proven)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict: proven" in done.stdout
+    page = bundle.read(proven)[composed.PAGE].decode()
+    assert f"{ACCOUNTS[0]} accepted 2026-03 (by use) on 1970-01-01" in page
 
 
 @pytest.mark.parametrize("scope", [
@@ -201,6 +205,7 @@ FORGERIES: dict[str, dict[str, Callable[[Any], Any]]] = {
     "a record": {"rows": lambda r: r[0].update(record=r[1]["record"])},
     "an account of a record": {"rows": lambda r: r[0].update(
         record=r[0]["record"][:28] + ACCOUNTS[2] + r[0]["record"][44:])},
+    "accepted terms": {"terms": lambda t: t[0].update(payload=t[0]["payload"].replace("2026-03", "2026-04"))},
     "a row left out": {"rows": lambda r: r.pop(0)},
     "a row twice": {"rows": lambda r: r.append(r[0])},
     "another key": {"key": set_in("key", "00" * 32)},

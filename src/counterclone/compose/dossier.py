@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -20,8 +21,10 @@ from counterclone.prove.custody import Custody
 from counterclone.prove.dossier import Answered, Dossier, Key, Row, Trial, with_manifest
 from counterclone.prove.ledger import Head
 from counterclone.prove.merkle import Tree
+from counterclone.prove.opened import Opened
 from counterclone.prove.questions import Scope
 from counterclone.prove.reading import Part
+from counterclone.prove.records import Kind
 from counterclone.prove.signed import Signed, read_signed
 from counterclone.prove.verification import Question, Verdict
 from counterclone.report import dossier as page
@@ -84,11 +87,11 @@ def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
     dossier = Dossier(
         commitments=[each.signed for each in tested.chain],
         key=Key(tested.commitment.number, tested.keys.epoch_key(tested.commitment.number).hex()),
-        heads=list(heads.values()), rows=_rows(tested, parts), answers=tested.answers, trial=trial,
-        verdict=tested.verdict,
+        heads=list(heads.values()), rows=_rows(tested, parts), terms=_terms(tested, parts),
+        answers=tested.answers, trial=trial, verdict=tested.verdict,
         logs={part.id: part.records.tobytes() for part in parts} if with_log else {})
     measures = _measures(history, tested)
-    grounds = claims(tested.verdict, (), measures)
+    grounds = claims(tested.verdict, _accepted(dossier.terms), measures)
     files = {**dossier.files(), MEASURES: msgspec.json.format(msgspec.json.encode(measures), indent=1),
              PAGE: page.page(dossier, tested.commitment, grounds, measures).encode(),
              CHECKER: checker(), README: HOW_TO_CHECK.encode()}
@@ -127,14 +130,34 @@ def _head(part: Part, keys: Custody, now: float) -> Signed:
 
 
 def _rows(tested: Tested, parts: Sequence[Part]) -> list[Row]:
+    return _shown([record for question in tested.asked for record in question.records], parts)
+
+
+def _terms(tested: Tested, parts: Sequence[Part]) -> list[Row]:
+    """What the named accounts accepted, by records of the ledger."""
+    named = {name for each in tested.verdict.accounts for name in each.account.split("+")}
+    records = [record for part in parts for record in part.opened(Kind.TERMS) if record.account in named]
+    return _shown(records, parts)
+
+
+def _shown(records: Sequence[Opened], parts: Sequence[Part]) -> list[Row]:
     trees = {part.id: part.tree() for part in parts}
     return [Row(record.ledger, record.index, record.record.hex(), record.salt.hex(), record.payload.decode(),
-                _path(trees[record.ledger], record.index))
-            for question in tested.asked for record in question.records]
+                _path(trees[record.ledger], record.index)) for record in records]
 
 
 def _path(tree: Tree, index: int) -> tuple[str, ...]:
     return tuple(step.hex() for step in tree.inclusion(index, tree.size))
+
+
+def _accepted(terms: Sequence[Row]) -> list[str]:
+    found = []
+    for row in terms:
+        opened = row.opened()
+        accepted = opened.accepted()
+        day = datetime.datetime.fromtimestamp(opened.time, datetime.UTC).date()
+        found.append(f"{opened.account} accepted {accepted.version} (by {accepted.by}) on {day}")
+    return found
 
 
 def _measures(history: Path, tested: Tested) -> list[Measure]:
@@ -149,7 +172,7 @@ def _measures(history: Path, tested: Tested) -> list[Measure]:
 
 def _restrictions(config: Mapping[str, Any]) -> str:
     guard = config.get("guard", {})
-    found = [f"{name.removeprefix('limit_').replace('_', ' ')} {amount:g}" for name, amount in guard.items()
+    found = [f"{name.removeprefix('limit_').replace('_', ' ')} {amount:,}" for name, amount in guard.items()
              if name.startswith("limit_") and isinstance(amount, int | float) and amount]
     found += [f"policy {table.get('kind')}" for table in guard.get("policy", [])]
     found += [f"rule {table.get('kind')}" for table in guard.get("rule", [])]

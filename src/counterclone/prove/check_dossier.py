@@ -19,6 +19,7 @@ import numpy as np
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493  # of Ed25519, RFC 8032 section 5.1
 D = -121665 * pow(121666, P - 2, P) % P
 GRID = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)  # shares of marks taken up that the e-value averages over
+ANSWER, TERMS = 1, 3  # kinds of records
 Json = dict[str, Any]
 Point = tuple[int, int, int, int]
 
@@ -209,25 +210,33 @@ def read(path: str) -> dict[str, bytes]:
         return {each.filename: archive.read(each) for each in members}
 
 
-def opened_rows(files: dict[str, bytes], heads: Json, commitment: int) -> list[Json]:
-    """The marked queries and controls by their payloads, each once; their records in the ledger are checked."""
-    found: dict[str, Json] = {}
-    rows = json.loads(files["rows.json"])
+def check_records(rows: list[Json], heads: Json, kind: int, commitment: int) -> None:
+    """That the records of some rows open to what is shown, and are in the signed ledger."""
     require(len({(row["ledger"], row["index"]) for row in rows}) == len(rows), "no record is there twice")
     for row in rows:
         payload, record, salt = json.loads(row["payload"]), *map(bytes.fromhex, (row["record"], row["salt"]))
-        version, kind, under, _, account, *hashes = struct.unpack("<BBId8s32s32s32s", record)
-        cell, answer = bytes.fromhex(payload["cell"]), np.array(payload["answer"]["scores"], "<f8").tobytes()
-        sealed = [sha256(salt + part) for part in (cell, answer, row["payload"].encode())]
+        version, of, under, _, _, *hashes = struct.unpack("<BBId8s32s32s32s", record)
+        opened = [b"", row["payload"].encode(), row["payload"].encode()]
+        if kind == ANSWER:
+            opened[:2] = bytes.fromhex(payload["cell"]), np.array(payload["answer"]["scores"], "<f8").tobytes()
         head = heads[row["ledger"]]
         root = root_of(sha256(b"\x00" + record), row["index"], head["size"], row["path"]).hex()
-        if (version, kind, under) != (1, 1, commitment) or hashes != sealed or root != head["root"]:
-            require(False, f"record {row['index']} is in the signed ledger and opens to its query and answer")
-        if canonical(payload["query"]) != cell:
+        if ((version, of) != (1, kind) or (kind == ANSWER and under != commitment)
+                or hashes != [sha256(salt + part) for part in opened] or root != head["root"]):
+            require(False, f"record {row['index']} is in the signed ledger and opens to what is shown")
+    what = "answers" if kind == ANSWER else "accepted terms"
+    require(True, f"{len(rows)} records of {what} are in the signed ledger")
+
+
+def opened_rows(rows: list[Json]) -> list[Json]:
+    """The marked queries and controls by their payloads, each once."""
+    found: dict[str, Json] = {}
+    for row in rows:
+        payload = json.loads(row["payload"])
+        if canonical(payload["query"]).hex() != payload["cell"]:
             require(False, f"the draw of record {row['index']} was made for its query")
         new = {**payload, "label": payload["answer"]["label"], "accounts": set()}
-        found.setdefault(payload["cell"], new)["accounts"].add(account.hex())
-    require(True, f"{len(found)} queries are in the signed ledger, with the answers that were served")
+        found.setdefault(payload["cell"], new)["accounts"].add(row["record"][28:44])
     return [{**row, "accounts": sorted(row["accounts"])} for _, row in sorted(found.items())]
 
 
@@ -329,9 +338,10 @@ def main(path: str, given: str = "") -> None:
     terms = statement["terms"]
     options, = terms["marks"]
     require(options["kind"] == "triggers", "the mark is `triggers`, which this script knows")
-    wanted = set(scope["accounts"])
-    rows = [row for row in opened_rows(files, heads, key["commitment"])
-            if not wanted or wanted & set(row["accounts"])]
+    shown, wanted = json.loads(files["rows.json"]), set(scope["accounts"])
+    check_records(shown, heads, ANSWER, key["commitment"])
+    check_records(json.loads(files["terms.json"]), heads, TERMS, key["commitment"])
+    rows = [row for row in opened_rows(shown) if not wanted or wanted & set(row["accounts"])]
     whole = Test(rows, options, epoch)
     check_draws(whole, options, subkey(epoch, "mark/triggers"))
     order = subkey(subkey(epoch, "order"), "rows")

@@ -117,6 +117,7 @@ class _Checking:
         yield self._same_commitment()
         yield self._epoch_key()
         yield self._ledger()
+        yield self._terms()
         yield self._queries()
         asked = questions(self.commitment.statement, self._key, self._rows, self._dossier.trial.scope)
         yield self._draws(asked)
@@ -164,19 +165,30 @@ class _Checking:
         seen = set()
         for row, opened in zip(self._dossier.rows, self._rows, strict=True):
             place = (row.ledger, row.index)
-            problem = "is there twice" if place in seen else self._problem(row, opened)
+            problem = "is there twice" if place in seen else self._problem(row, opened, Kind.ANSWER)
             if problem:
                 return Check("ledger", False, f"record {row.index} of ledger {row.ledger} {problem}")
             seen.add(place)
         return Check("ledger", True, f"{len(self._rows)} records open to what they were sealed with, and are in "
                      "the tree of a signed head")
 
-    def _problem(self, row: Row, opened: Opened) -> str:
+    def _terms(self) -> Check:
+        said = []
+        for row in self._dossier.terms:
+            opened = row.opened()
+            problem = self._problem(row, opened, Kind.TERMS)
+            if problem:
+                return Check("terms", False, f"record {row.index} of ledger {row.ledger} {problem}")
+            accepted = opened.accepted()
+            said.append(f"account {opened.account} accepted {accepted.version} (by {accepted.by})")
+        return Check("terms", True, "; ".join(said) or "no acceptance is enclosed")
+
+    def _problem(self, row: Row, opened: Opened, kind: Kind) -> str:
         if row.ledger not in self._heads:
             return "has no head"
         _, head = self._heads[row.ledger]
-        if opened.kind != Kind.ANSWER or opened.commitment != self.commitment.number:
-            return "isn't of an answer under this commitment"
+        if opened.kind != kind or (kind is Kind.ANSWER and opened.commitment != self.commitment.number):
+            return "isn't of an answer under this commitment" if kind is Kind.ANSWER else "isn't of accepted terms"
         if not opened.is_whole():
             return "doesn't open to this query and answer"
         path = [bytes.fromhex(each) for each in row.path]

@@ -67,7 +67,7 @@ def _trained(verdict: Verdict) -> Element:
     text = "The suspect model was trained on answers of this service."
     if verdict.verdict != "proven":
         return Element(text, "missing", "The test didn't prove it: see the figures, and the power of the test.")
-    return Element(text, "held", f"p = {verdict.p_value:.2g}, figures and method below. It tells that the answers "
+    return Element(text, "held", f"p = {verdict.p_value:.2g}, see the figures above. It tells that the answers "
                    "were trained on, not by whom.")
 
 
@@ -97,7 +97,7 @@ def _terms(verdict: Verdict, terms: Sequence[str]) -> Claim:
 
 def _secret(verdict: Verdict, measures: Sequence[Measure]) -> Claim:
     kept = Element("The owner took reasonable measures to keep it secret.", "held" if measures else "missing",
-                   f"{len(measures)} settings of the guard that were in force are listed below, with their times."
+                   "Settings of the guard that were in force are listed below, with their times."
                    if measures else "No history of the guard's settings was found beside the ledger.")
     return Claim("Misappropriation of a trade secret", (
         Element("The model's behaviour is a secret of commercial value.", "missing",

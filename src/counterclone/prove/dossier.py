@@ -23,7 +23,7 @@ from counterclone.prove.verification import Verdict
 T = TypeVar("T")
 
 COMMITMENTS, KEY, HEADS, ROWS, ANSWERS = "commitments.json", "key.json", "heads.json", "rows.json", "answers.json"
-TEST, VERDICT, MANIFEST = "test.json", "verdict.json", "manifest.json"
+TERMS, TEST, VERDICT, MANIFEST = "terms.json", "test.json", "verdict.json", "manifest.json"
 LOG_PREFIX = "log/"
 
 
@@ -117,6 +117,7 @@ class Dossier:
         key: of the one that was tested under.
         heads: the last of each part that rows are from.
         rows: the records of every query that was asked.
+        terms: the records of what the named accounts accepted.
         answers: of the suspect, by mark, in the order that they were asked in.
         trial: how it was tested.
         verdict: what was found.
@@ -127,6 +128,7 @@ class Dossier:
     key: Key
     heads: Sequence[Signed]
     rows: Sequence[Row]
+    terms: Sequence[Row]
     answers: Mapping[str, Sequence[Answered]]
     trial: Trial
     verdict: Verdict
@@ -135,7 +137,7 @@ class Dossier:
     def files(self) -> dict[str, bytes]:
         """Each part as a file."""
         files = {COMMITMENTS: self.commitments, KEY: self.key, HEADS: self.heads, ROWS: self.rows,
-                 ANSWERS: self.answers, TEST: self.trial, VERDICT: self.verdict}
+                 TERMS: self.terms, ANSWERS: self.answers, TEST: self.trial, VERDICT: self.verdict}
         encoded = {name: _encoded(content) for name, content in files.items()}
         return {**encoded, **{LOG_PREFIX + name: content for name, content in self.logs.items()}}
 
@@ -149,6 +151,7 @@ class Dossier:
         return cls(
             commitments=_decoded(files, COMMITMENTS, list[Signed]), key=_decoded(files, KEY, Key),
             heads=_decoded(files, HEADS, list[Signed]), rows=_decoded(files, ROWS, list[Row]),
+            terms=_decoded(files, TERMS, list[Row]),
             answers=_decoded(files, ANSWERS, dict[str, list[Answered]]), trial=_decoded(files, TEST, Trial),
             verdict=_decoded(files, VERDICT, Verdict),
             logs={name.removeprefix(LOG_PREFIX): content for name, content in files.items()
