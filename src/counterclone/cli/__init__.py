@@ -130,6 +130,8 @@ def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity
               help="Write the evidence there, for others to check.")
 @click.option("--with-log", is_flag=True,
               help="Put the whole log into it, so that others see that no marked query was left out.")
+@click.option("--texts", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl",
+              help="Test by what a server with a green list wrote, as exchanges; the ledger isn't read.")
 @common
 def prove(*, config_file: str | None, as_json: bool, seed: int, **options: Any) -> None:
     """Test whether SUSPECT, pkg.mod:function or a URL, was trained on marked answers; exit 1 where it's proven."""

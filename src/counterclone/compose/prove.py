@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from counterclone import config as configuration
-from counterclone.compose import callables, dossier, fingerprints
+from counterclone.compose import callables, dossier, fingerprints, texts
 from counterclone.compose.guard import HISTORY_FILE
 from counterclone.compose.marks import committed_terms
 from counterclone.config import Config
@@ -45,6 +45,8 @@ class Options:
         stops_early: whether the test ends as soon as it can.
         dossier: where the evidence is written, None for nowhere.
         with_log: whether the whole log goes in.
+        texts: what a marked server wrote, as JSON lines; a suspect that writes texts is tested by it, not by the
+            ledger.
     """
 
     suspect: str | Predict
@@ -56,6 +58,7 @@ class Options:
     stops_early: bool = False
     dossier: Path | None = None
     with_log: bool = False
+    texts: Path | None = None
 
 
 def prove(options: Options, config_file: str | None, say: Callable[[str], None]) -> Verdict:
@@ -67,6 +70,11 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
         TargetError: the suspect doesn't answer as it should.
         TargetUnreachable: it doesn't answer.
     """
+    if options.texts is not None:
+        if options.dossier is not None:
+            raise ConfigError("--dossier: isn't written of texts yet; leave it out, or --texts")
+        return texts.prove(options.suspect, options.texts, config_file, say, commitment=options.commitment,
+                           scope=_scope(options))
     path = configuration.find(config_file)
     config, folder = configuration.load(path), path.parent
     if _is_url(options.suspect) and not options.basis:

@@ -26,12 +26,13 @@ class Local:
 
     Args:
         predict: the model.
-        returns: `scores` are probabilities, `logits` are any numbers whose softmax they are.
+        returns: `scores` are probabilities, `logits` are any numbers whose softmax they are, `texts` are what a
+            language model wrote: `list[str] -> list[str]`.
         ids: gives an opaque number for each query, where the API shows one: `(n, d) -> (n,)`.
         seconds: how long a call may take.
     """
 
-    def __init__(self, predict: Predict, *, returns: Literal["scores", "logits"] = "scores",
+    def __init__(self, predict: Predict, *, returns: Literal["scores", "logits", "texts"] = "scores",
                  ids: Predict | None = None, seconds: float = 60.0) -> None:
         self._predict = predict
         self._returns = returns
@@ -54,6 +55,8 @@ class Local:
         return joined([self._ask(inputs[start:start + ROWS_AT_ONCE]) for start in starts])
 
     def _ask(self, inputs: Inputs) -> Reply:
+        if self._returns == "texts":
+            return Reply(np.empty((len(inputs), 0)), texts=_texts(self._call(self._predict, inputs), len(inputs)))
         values = _numbers(self._call(self._predict, inputs), len(inputs))
         ids = None if self._ids is None else _whole(self._call(self._ids, inputs), len(inputs))
         if self._returns == "logits":
@@ -112,6 +115,19 @@ def _numbers(result: Any, n_queries: int) -> NDArray[np.float64]:
     if not np.isfinite(values).all():
         raise TargetError("the target returned NaN or infinity; expected finite numbers")
     return values
+
+
+def _texts(result: Any, n_queries: int) -> list[str]:
+    """What a language model returned.
+
+    Raises:
+        TargetError: it is something else.
+    """
+    texts = result if isinstance(result, list) and all(isinstance(each, str) for each in result) else []
+    if len(texts) != n_queries:
+        raise TargetError(f"the target returned a {type(result).__name__} for {n_queries} queries; expected a "
+                          "list with a text for each")
+    return texts
 
 
 def _probabilities(values: NDArray[np.float64]) -> Rows:

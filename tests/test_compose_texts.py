@@ -1,0 +1,91 @@
+"""From a file with a green list to a verdict on suspects that write texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from counterclone.cli import cli
+from counterclone.marks._tokens import Words
+from counterclone.randomness import generator
+from counterclone.serving.hook import Hook
+
+WORDS = [f"w{number}" for number in range(60)]
+IDS = np.concatenate(Words().encode(WORDS)).tolist()
+FILE = '[[mark]]\nkind = "greenlist"\ntest = "unique"\nkeys = "account"\n'
+SUSPECTS = """
+from test_compose_texts import written
+def copy(prompts): return written(prompts, "a1")
+def independent(prompts): return written(prompts, None)
+def broken(prompts): return [1 for _ in prompts]
+"""
+
+
+def written(prompts: list[str], account: str | None) -> list[str]:
+    """Random words, those of an account's key preferred."""
+    hook, rng, texts = Hook.load("hook.json"), generator(0, "written", len(prompts)), []
+    for _ in prompts:
+        words = [0]
+        for _ in range(40):
+            bias = hook.bias([IDS[words[-1]]], 2**16, account)[IDS] if account else 0.0
+            words.append(int((rng.gumbel(size=len(WORDS)) + bias).argmax()))
+        texts.append(" ".join(WORDS[word] for word in words))
+    return texts
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("counterclone.toml").write_text(FILE, encoding="utf-8")
+    Path("text_suspects.py").write_text(SUSPECTS, encoding="utf-8")
+    Path("served.jsonl").write_text("".join(json.dumps({
+        "time": 1.0, "account": f"a{i % 3}", "query": {"text": f"say {i}"}, "answer": {"text": "words"}}) + "\n"
+        for i in range(60)), encoding="utf-8")
+    assert run("keys", "marks", "create").exit_code == 0
+    assert run("keys", "marks", "export", "hook.json").exit_code == 0
+
+
+def test_a_copy_is_proven_through_its_account_and_another_model_isnt() -> None:
+    result = run("prove", "text_suspects:copy", "--texts", "served.jsonl", "--json")
+    assert result.exit_code == 1, result.output
+    verdict = json.loads(result.stdout)
+    assert verdict["verdict"] == "proven"
+    assert [each["account"] for each in verdict["accounts"]] == ["a1"]
+    assert verdict["marks"][0]["kind"] == "greenlist"
+    assert verdict["queries"] == 60
+    assert "60 marked texts under commitment 1" in result.stderr
+    independent = run("prove", "text_suspects:independent", "--texts", "served.jsonl", "--json")
+    assert independent.exit_code == 0
+    assert json.loads(independent.stdout)["verdict"] == "not-proven"
+    alone = run("prove", "text_suspects:copy", "--texts", "served.jsonl", "--json", "--account", "a0")
+    assert (json.loads(alone.stdout)["verdict"], json.loads(alone.stdout)["queries"]) == ("not-proven", 20)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["text_suspects:broken"], "expected a list with a text for each"),
+    (["https://api.example/v1"], "is a URL; expected pkg.mod:function"),
+    (["text_suspects:copy", "--account", "nobody"], "holds no text of nobody"),
+    (["text_suspects:copy", "--commitment", "7"], "there is no commitment 7 with a green list"),
+    (["text_suspects:copy", "--dossier", "x.zip"], "isn't written of texts yet"),
+])
+def test_what_cant_be_tested_is_one_readable_line(arguments: list[str], message: str) -> None:
+    result = run("prove", *arguments, "--texts", "served.jsonl")
+    assert result.exit_code == 2 or "broken" in arguments[0]
+    assert message in result.stderr
+    assert result.stderr.strip().count("\n") <= 1
+
+
+def test_lines_that_arent_exchanges_are_refused() -> None:
+    Path("served.jsonl").write_text('{"account": "a1"}\n', encoding="utf-8")
+    result = run("prove", "text_suspects:copy", "--texts", "served.jsonl")
+    assert "expected exchanges as JSON lines" in result.stderr
