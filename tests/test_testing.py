@@ -308,6 +308,8 @@ class Toy(Spec, frozen=True):
 
     fault: str = ""
 
+    error_event: ClassVar[bytes | None] = None
+
     def model(self, method: str, path: str) -> str | None:
         return 3 if self.fault == "model" else ""  # type: ignore[return-value]
 

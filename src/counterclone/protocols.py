@@ -117,10 +117,13 @@ class Rule(Protocol):
 
 
 class Remembering(Protocol):
-    """The spec of a rule that remembers what was asked: what runs is started from it, once a guard."""
+    """The spec of a rule that remembers what was asked: what runs is started from it, once a guard.
+
+    By itself it admits what its memory, while empty, would.
+    """
 
     def start(self) -> Rule:
-        """Begin with an empty memory, whose size is bounded."""
+        """Begin with an empty memory, whose size is bounded; what runs has this spec as `spec`."""
         ...
 
 

@@ -27,7 +27,7 @@ STRIPPED = OPEN + '[[guard.policy]]\nkind = "reasoning"\nmode = "strip"\n'
 def chunk(content: str | None = None, *, finish: str | None = None, logprob: float | None = None,
           index: int = 0, **delta: Any) -> bytes:
     said = delta if content is None else {"content": content, **delta}
-    entry = {"token": content, "logprob": logprob, "top_logprobs": []}
+    entry: dict[str, Any] = {"token": content, "logprob": logprob, "top_logprobs": []}
     listed = None if logprob is None else {"content": [entry]}
     return b"data: " + orjson.dumps({"object": "chat.completion.chunk", "choices": [
         {"index": index, "delta": said, "logprobs": listed, "finish_reason": finish}]}) + b"\n\n"

@@ -44,7 +44,7 @@ from counterclone.guard.recording import Recorder
 from counterclone.guard.release import Terms
 from counterclone.guard.tiers import Step, Tiers
 from counterclone.journal import JournalWriter
-from counterclone.protocols import Dialect, Rule
+from counterclone.protocols import Dialect, Remembering, Rule
 from counterclone.randomness import KEY_BYTES, Prf
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         identity=identity(config, folder, root),
         terms=by_class,
         tiers=_tiers(config, root, watching, previous) if watching else None,
-        rules=rules(config.guard.rule),
+        rules=_started(rules(config.guard.rule), previous),
         store=previous.store if previous else MemoryStore(),
         total_limits=total_limits(config),
         noise=_noise(root.subkey("noise"), config.target.epoch),
@@ -200,6 +200,13 @@ def rules(tables: Iterable[PluginTable]) -> tuple[Rule, ...]:
         ConfigError: a wrong table.
     """
     return tuple(cast(Rule, plugins.build("rules", table, "[[guard.rule]]")) for table in tables)
+
+
+def _started(specs: tuple[Rule | Remembering, ...], previous: Options | None) -> tuple[Rule, ...]:
+    """What runs of each rule; one that is as it was before goes on with what it remembers."""
+    running = previous.rules if previous else ()
+    return tuple(next((each for each in running if getattr(each, "spec", None) == spec), None) or spec.start()
+                 if hasattr(spec, "start") else spec for spec in specs)
 
 
 def dialects(kind: str) -> dict[str, Dialect]:

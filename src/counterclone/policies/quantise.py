@@ -43,7 +43,7 @@ class Quantise(Spec, frozen=True):
 
     @property
     def value_bits(self) -> float:
-        """Which step, for numbers no larger than the embedding's length."""
+        """Which step, for numbers no larger than the embedding's length, which itself is told once."""
         return min(math.log2(2.0 / self.step + 1.0), float(FLOAT_BITS))
 
     def open(self, context: Context) -> Coarse:
@@ -87,7 +87,8 @@ class Coarse:
             cells = self._context.cells[self._n_fed:self._n_fed + len(vectors)]
             if len(cells) < len(vectors):
                 raise ValueError(f"{len(vectors)} embeddings for fewer queries")
-            normals = np.stack([self._context.noise.normals(cell, vectors.shape[1]) for cell in cells])
+            drawn = [self._context.noise.normals(cell, vectors.shape[1]) for cell in cells]
+            normals = np.array(drawn).reshape(vectors.shape)
         self._n_fed += len(vectors)
         return speech._replace(vectors=self._spec.coarsen(vectors, normals))
 

@@ -11,10 +11,12 @@ import msgspec
 import numpy as np
 
 from counterclone.answers import Context, Rows, full_bits, normalised, top_labels
-from counterclone.protocols import Policy
+from counterclone.protocols import Policy, SpeechPolicy
 from counterclone.queries import Features, Query
 from counterclone.randomness import Prf, generator
+from counterclone.releases import for_rows, for_speech
 from counterclone.testing.laws import check_spec, demand
+from counterclone.testing.speech import check_speech_policy
 
 N_CLASSES = (1, 2, 3, 10, 214)
 N_ROWS = 450
@@ -43,19 +45,28 @@ class Case(NamedTuple):
         return Case(self.rows[start:start + self.rows_per_query], self.features[i:i + 1], self.rows_per_query)
 
 
-def check_policy(policy: Policy, *, seed: int = 0) -> None:
+def check_policy(policy: Policy | SpeechPolicy, *, seed: int = 0) -> None:
     """Try every law of a release policy.
 
     Args:
-        policy: the spec, with the options to try.
+        policy: the spec, with the options to try; for rows, for speech or for both.
         seed: draws the rows.
 
     Raises:
         AssertionError: a law is broken; the message names it.
     """
     check_spec("policies", policy)
-    _check_flags(policy)
     before = msgspec.to_builtins(policy)
+    for each in for_speech([policy]):
+        check_speech_policy(each, seed=seed)
+    for row_policy in for_rows([policy]):
+        _check_row_policy(row_policy, seed)
+    demand(msgspec.to_builtins(policy) == before, policy, "a plug-in is a frozen spec without state",
+           f"its options were {before} before it ran")
+
+
+def _check_row_policy(policy: Policy, seed: int) -> None:
+    _check_flags(policy)
     for n_classes in N_CLASSES:
         case = _example(N_ROWS, n_classes, seed)
         whole = _whole(policy, case)
@@ -67,8 +78,6 @@ def check_policy(policy: Policy, *, seed: int = 0) -> None:
         _check_batch(policy, several, _whole(policy, several))
     _check_bits(policy)
     _check_distinct(policy, seed)
-    demand(msgspec.to_builtins(policy) == before, policy, "a plug-in is a frozen spec without state",
-           f"its options were {before} before it ran")
 
 
 def release(policy: Policy, rows: Rows, context: Context | None = None, cuts: Sequence[int] = ()) -> Rows:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from counterclone.errors import Refused
 from counterclone.protocols import Rule
-from counterclone.queries import Features, Query
+from counterclone.queries import Features, Query, Sampling
 from counterclone.testing.laws import check_spec, demand
 
+SAMPLINGS = (
+    Sampling(), Sampling(logprobs=0), Sampling(logprobs=20), Sampling(bias={"5": 100.0}), Sampling(max_tokens=0),
+    Sampling(logprobs=5, bias={str(token): -1e300 for token in range(2000)}), Sampling(is_repeatable=True),
+    Sampling(n=128, best_of=2**31))
 TEXTS = ("", "Hello,  World", "\uff28\uff25\uff2c\uff2c\uff2f", "\u0000", "a" * 10_000)
 
 
@@ -30,7 +35,24 @@ def check_rule(rule: Rule, *, features: Features) -> None:
         _check_pure(rule, numbers)
         _check_query(rule, Query(numbers, model="m"))
     for values in (list(TEXTS), [{"text": "a", "number": 1.5}], [["a", 1, None, True]]):
-        _check_query(rule, Query(values, model="m"))
+        for sampling in (None, *SAMPLINGS):
+            _check_query(rule, Query(values, model="m", sampling=sampling))
+    if hasattr(rule, "start"):
+        _check_memory(rule)
+
+
+def _check_memory(rule: Any) -> None:
+    """What runs of a rule that remembers: it has its spec, and admits first what the spec does."""
+    for sampling in SAMPLINGS:
+        query = Query(["a"], model="m", sampling=sampling)
+        started = rule.start()
+        demand(getattr(started, "spec", None) == rule, rule, "what runs has its spec", f"`spec` of {started!r}")
+        admitted, message = _outcome(started, query)
+        alone, message_alone = _outcome(rule, query)
+        demand(message == message_alone and _is_same(admitted, alone), rule, "an empty memory changes nothing",
+               f"{_shown(query)} became {_shown(admitted, message)}, by itself {_shown(alone, message_alone)}")
+        for _ in range(3):
+            _outcome(started, query)
 
 
 def _inputs(features: Features) -> Iterator[Features]:
@@ -96,6 +118,8 @@ def _outcome(rule: Rule, query: Query) -> tuple[Query | None, str]:
 def _is_same(one: Query | None, other: Query | None) -> bool:
     if one is None or other is None:
         return one is other
+    if one.sampling != other.sampling:
+        return False
     if one.features is None or other.features is None:
         return one.features is other.features and list(one.values) == list(other.values)
     return np.array_equal(one.features, other.features, equal_nan=True)
@@ -105,4 +129,5 @@ def _shown(query: Query | None, message: str = "") -> str:
     if query is None:
         return f"a refusal ('{message}')"
     rows = query.values if query.features is None else np.array2string(query.features, threshold=8)
-    return f"a query of {query.n_rows} rows {str(rows)[:200]}"
+    how = f", sampled {str(query.sampling)[:200]}" if query.sampling else ""
+    return f"a query of {query.n_rows} rows {str(rows)[:200]}{how}"
