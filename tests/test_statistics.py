@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from counterclone import statistics
+from counterclone.randomness import generator
 from counterclone.statistics import proportion, slope
 
 
@@ -154,3 +156,53 @@ def test_power_is_the_chance_to_reach_the_level() -> None:
     assert statistics.power(5, 0.9, 0.1, 1e-6) == 0.0  # 5 of 5 have a chance of 1e-5
     assert statistics.power(6, 0.9, 0.1, 1.1e-6) == pytest.approx(0.9**6)
     assert statistics.power(100, 0.1, 0.1, 0.05) <= 0.05
+
+
+# Weighted sums of bits
+
+Numbers = NDArray[np.float64]
+weighing = st.lists(st.integers(-50, 50), min_size=1, max_size=9).map(lambda found: np.array(found) / 10)
+
+
+def sums(weights: Numbers, rate: float) -> tuple[Numbers, Numbers]:
+    """Every sum that can be, and its chance."""
+    bits = (np.arange(2 ** len(weights))[:, None] >> np.arange(len(weights))) & 1
+    return (bits - rate) @ weights, np.prod(np.where(bits, rate, 1.0 - rate), axis=1)
+
+
+@given(weighing, st.floats(0.02, 0.98))
+def test_the_bound_of_a_weighted_sum_is_never_below_its_chance(weights: Numbers, rate: float) -> None:
+    totals, chances = sums(weights, rate)
+    for total in totals[:: max(len(totals) // 16, 1)]:
+        exact = chances[totals >= total - 1e-9].sum()
+        bound = statistics.weighted_tail(float(total), weights, rate)
+        assert 0.0 <= bound <= 1.0
+        assert bound >= exact * (1.0 - 1e-6)
+
+
+def test_the_bound_of_a_weighted_sum_is_that_of_chernoff_for_equal_weights() -> None:
+    hits, trials = 70, 100
+    share = hits / trials
+    divergence = share * math.log(share / 0.5) + (1.0 - share) * math.log((1.0 - share) / 0.5)
+    bound = statistics.weighted_tail(hits - 50.0, np.ones(trials), 0.5)
+    assert bound == pytest.approx(math.exp(-trials * divergence), rel=1e-3)
+    assert statistics.binomial_tail(hits, trials, 0.5) < bound
+    assert statistics.weighted_tail(-1.0, np.ones(trials), 0.5) == 1.0
+    assert statistics.weighted_tail(0.0, np.empty(0), 0.5) == 1.0
+
+
+def test_the_bound_stays_one_far_out_in_the_tail() -> None:
+    spread = generator(0, "weights").exponential(size=5_000) ** 3
+    totals = np.linspace(0.0, 0.5 * spread.sum(), 40)
+    bounds = [statistics.weighted_tail(float(total), spread, 0.5) for total in totals]
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[-1] < 1e-300
+
+
+@given(weighing, st.floats(0.02, 0.98))
+def test_the_e_value_of_a_weighted_sum_has_mean_one(weights: Numbers, rate: float) -> None:
+    totals, chances = sums(weights, rate)
+    values = np.array([statistics.weighted_e_value(float(total), weights, rate) for total in totals])
+    if values.max() < np.exp(600):
+        assert float(chances @ values) == pytest.approx(1.0, rel=1e-6)
+    assert statistics.weighted_e_value(0.0, np.zeros(3), rate) == 1.0

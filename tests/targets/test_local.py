@@ -112,3 +112,15 @@ def test_a_target_that_hangs_is_given_up() -> None:
         ask(hang, seconds=0.2)
     assert time.monotonic() - started < 5.0
     hung.set()
+
+
+def test_texts_are_answered_as_they_come() -> None:
+    reply = ask(lambda prompts: [prompt.upper() for prompt in prompts], ["a", "b"], returns="texts")
+    assert reply.texts == ["A", "B"]
+    assert reply.rows.shape == (2, 0)
+
+
+@pytest.mark.parametrize("wrong", ["ab", ["a"], ["a", 1], None], ids=["a text", "too few", "a number", "nothing"])
+def test_what_isnt_a_text_for_each_is_refused(wrong: Any) -> None:
+    with pytest.raises(TargetError, match="expected a list with a text for each"):
+        ask(lambda prompts: wrong, ["a", "b"], returns="texts")
