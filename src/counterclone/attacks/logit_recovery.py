@@ -18,8 +18,8 @@ from counterclone.protocols import Asking, Prior
 from counterclone.queries import Prompt
 from counterclone.randomness import Generator
 
-LIFT = 40.0
-"""What lifts a token above all others: e^40 times as likely."""
+LIFT = 64.0
+"""What lifts a token above all others: e^64 times as likely."""
 MOST_AT_ONCE = 512
 
 

@@ -32,7 +32,7 @@ class LanguageModel:
 
     def __init__(self, vocabulary: int, width: int, seed: int = 0, *, is_scaled: bool = True) -> None:
         self._seed, self._is_scaled = seed, is_scaled
-        self.head: Matrix = generator(seed, "head").standard_normal((vocabulary, width))
+        self.head: Matrix = generator(seed, "head").standard_normal((vocabulary, width)) / np.sqrt(width)
 
     def logits(self, texts: list[str]) -> Matrix:
         """Of the next token: (queries, vocabulary)."""
