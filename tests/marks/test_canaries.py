@@ -262,7 +262,7 @@ def test_a_topic_that_finds_nothing_is_refused(topic: str, problem: str) -> None
         plugins.build("marks", {"kind": "canaries", "topic": topic}, "[[mark]]")
 
 
-def test_prompts_of_a_topic_are_written_alike_and_asked_once() -> None:
+def test_prompts_of_a_topic_are_written_alike_and_counted_once() -> None:
     mark = Canaries(rate=0.5, topic=r"pan (\d+)")
     prompts = [f"pan {number % 10} of cook {number}" for number in range(N)]
     cells, texts = [prompt.encode() for prompt in prompts], recipes()[1]
@@ -279,12 +279,18 @@ def test_prompts_of_a_topic_are_written_alike_and_asked_once() -> None:
         roles=embedded.roles[marked], truths=truths[marked], labels=codes[marked], classes=VARIANTS,
         accounts=[("one",) if row % 10 == topics[0] else (("one", "two")[row // 10 % 2],) for row in marked])
     case = Case(served=served, key=KEY, order=Prf.from_secret("order"), budget=100, decoys=19)
-    asked = next(mark.verify(case))
-    assert sorted(prompt.split(" of ")[0] for prompt in asked) == [f"pan {topic}" for topic in topics]
+    asked = list(next(mark.verify(case)))
+    assert sorted(asked) == sorted(served.inputs)
     memory = dict(zip(prompts, embedded.texts, strict=True))
-    evidence = examined(case, memory.__getitem__, mark=mark)
-    assert evidence.queries == len(topics)
-    assert evidence.hits == evidence.trials
+    forgetful = {prompt: text if number // 10 % 4 == 0 else texts[number]
+                 for number, (prompt, text) in enumerate(memory.items())}
+    for suspect in (memory, forgetful):  # what most of the differing texts are
+        evidence = examined(case, suspect.__getitem__, mark=mark)
+        assert evidence.queries == len(marked)
+        assert len(topics) - 2 <= evidence.hits == evidence.trials <= len(topics)
+    assert examined(replace(case, budget=len(topics)), memory.__getitem__, mark=mark).queries == len(topics)
+    assert examined(case, memory.__getitem__, len(marked) - 1, mark).queries == 0
+    assert examined(replace(case, stops_early=True), memory.__getitem__, 25, mark).queries <= 25
     (of_one,) = evidence.accounts  # all other topics were served to both
     assert (of_one.account, of_one.trials <= 1) == ("one", True)
 

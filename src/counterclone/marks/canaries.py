@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from msgspec import Meta
+from msgspec.structs import replace as replaced
 
 from counterclone.answers import Reply
-from counterclone.errors import TargetError
-from counterclone.evidence import Role, Served
+from counterclone.errors import BudgetExhausted, TargetError
+from counterclone.evidence import Evidence, Role, Served
 from counterclone.marks import _draws
 from counterclone.marks._examination import Choices, Numbers, examine, ordered, take
 from counterclone.marks._fields import Order
@@ -24,6 +25,8 @@ from counterclone.randomness import Prf
 
 BITS = 4
 VARIANTS = 2**BITS
+TELLS_NONE = VARIANTS
+"""What a suspect chose where it writes as the target does."""
 
 
 class Canaries(Spec, frozen=True):
@@ -40,8 +43,8 @@ class Canaries(Spec, frozen=True):
     doesn't depend on the key. A choice that the suspect's text doesn't offer counts as the target's.
 
     A small student doesn't learn single prompts by heart. With a `topic`, all prompts that share it are written
-    alike, which a student learns as a rule; each topic is asked once, since the key drew once for it. Who writes
-    all texts in one style again takes the mark out.
+    alike, which a student learns as a rule. The key drew once for a topic, so it counts once: by the variant that
+    most of the suspect's differing texts on it have. Who writes all texts in one style again takes the mark out.
 
     Attributes:
         rate: the share of prompts, or of topics, that are marked, as far as their texts offer four choices.
@@ -90,25 +93,25 @@ class Canaries(Spec, frozen=True):
                         dtype=np.int64)
 
     def verify(self, case: Case) -> Examination:
-        """Ask the marked prompts again, one of each topic."""
-        case = self._once_a_topic(case)
-        served = case.served
-        topics = self._topics(served.cells)
+        """Ask the marked prompts again, a topic after the other."""
+        asked = self._by_topic(case)
 
         def decoys(number: int, rows: Numbers) -> Numbers:
-            drawn = _draws.choices(case.order.subkey(f"decoy/{number}"), [topics[row] for row in rows], VARIANTS)
-            return np.array([self._with(truth, variant) for truth, variant in
-                             zip(served.truths[rows].tolist(), drawn.tolist(), strict=True)], dtype=np.int64)
+            topics = [asked.topics[row] for row in rows.tolist()]
+            return _draws.choices(case.order.subkey(f"decoy/{number}"), topics, VARIANTS)
 
         def variants(reply: Reply, rows: Numbers) -> Numbers:
             if reply.texts is None:
                 raise TargetError("the suspect answers without texts; expected one for each prompt; name a "
                                   "suspect that takes prompts and returns texts")
-            return np.array([self._seen(truth, text) for truth, text in
-                             zip(served.truths[rows].tolist(), reply.texts, strict=True)], dtype=np.int64)
+            texts = iter(reply.texts)
+            return np.array([_commonest([self._variant(truth, text) for truth, text in
+                                         zip(asked.truths[row], texts, strict=False)])
+                             for row in rows.tolist()], dtype=np.int64)
 
-        rows = np.arange(len(served))
-        return examine("canaries", case, rows, variants, Choices(served, VARIANTS, decoys, case.decoys))
+        served = asked.case.served
+        test = Choices(served, VARIANTS, decoys, case.decoys)
+        return _spread(examine("canaries", asked.case, np.arange(len(served)), variants, test), asked)
 
     def _topics(self, cells: Sequence[bytes]) -> list[bytes]:
         """What the key draws for: (n,)."""
@@ -118,20 +121,25 @@ class Canaries(Spec, frozen=True):
         return [cell if match is None else "\0".join(group or "" for group in match.groups()).encode()
                 for cell, match in zip(cells, found, strict=True)]
 
-    def _once_a_topic(self, case: Case) -> Case:
-        """The case with one marked prompt of each topic, the first in the key's order, and all its accounts."""
+    def _by_topic(self, case: Case) -> _Asked:
+        """A case whose rows are topics, with the marked prompts of each in the key's order."""
         served = case.served
-        rows = ordered(case, np.flatnonzero(served.roles == Role.MARKED)).tolist()
-        first: dict[bytes, int] = {}
-        accounts: dict[bytes, set[str]] = {}
-        for row, topic in zip(rows, self._topics([served.cells[row] for row in rows]), strict=True):
-            first.setdefault(topic, row)
-            accounts.setdefault(topic, set()).update(served.accounts[row])
-        kept = np.array(list(first.values()), dtype=np.int64)
-        return replace(case, served=Served(
-            inputs=take(served.inputs, kept), cells=[served.cells[row] for row in kept.tolist()],
-            roles=served.roles[kept], truths=served.truths[kept], labels=served.labels[kept],
-            accounts=[tuple(sorted(accounts[topic])) for topic in first], classes=served.classes))
+        marked = ordered(case, np.flatnonzero(served.roles == Role.MARKED)).tolist()
+        members: dict[bytes, list[int]] = {}
+        for row, topic in zip(marked, self._topics([served.cells[row] for row in marked]), strict=True):
+            members.setdefault(topic, []).append(row)
+        rows = list(members.values())
+        first = np.array([each[0] for each in rows], dtype=np.int64)
+        names = [tuple(sorted({name for row in each for name in served.accounts[row]})) for each in rows]
+        labels = [self._variant(int(served.truths[row]), int(served.labels[row])) for row in first.tolist()]
+        found = Served(
+            inputs=take(served.inputs, first), cells=[served.cells[row] for row in first.tolist()],
+            roles=served.roles[first], truths=np.full(len(rows), TELLS_NONE),
+            labels=np.array(labels, dtype=np.int64), accounts=names, classes=served.classes)
+        most = max(case.budget // max(len(rows), 1), 1)
+        kept = [each[:most] for each in rows]
+        return _Asked(replace(case, served=found), list(members), [served.truths[each].tolist() for each in kept],
+                      [list(take(served.inputs, np.array(each))) for each in kept])
 
     def _variants(self, text: str) -> list[str] | None:
         """A text in all ways of its four choices; None where it doesn't offer four that stand apart."""
@@ -143,26 +151,63 @@ class Canaries(Spec, frozen=True):
         written = [text]
         for place in chosen:
             written = [habits[place].write(each, way) for way in range(2**habits[place].bits) for each in written]
-        truth = _number(habits, ways)
-        wanted = [self._with(truth, variant) for variant in range(VARIANTS)]
+        wanted = [_number(habits, _changed(ways, _ways(habits, chosen, variant))) for variant in range(VARIANTS)]
         return written if self.read(written).tolist() == wanted else None
 
-    def _with(self, truth: int, variant: int) -> int:
-        """The number of a text like the target's in all but its four choices, which are the variant's."""
+    def _variant(self, truth: int, said: str | int) -> int:
+        """Which variant a text, or its number, is in the choices of the target's; `TELLS_NONE` for its own."""
         habits = _habits(self.fields)
-        ways = _told(habits, truth)
-        for place, way in _ways(habits, _chosen(habits, ways) or (), variant):
-            ways[place] = way
-        return _number(habits, ways)
+        own = _told(habits, truth)
+        ways = _told(habits, said) if isinstance(said, int) else None
+        variant, shift, is_own = 0, 0, True
+        for place in _chosen(habits, own) or ():
+            way, of_target = habits[place].read(str(said)) if ways is None else ways[place], own[place] or 0
+            is_own &= way in (None, of_target)
+            variant |= (of_target if way is None else way) << shift
+            shift += habits[place].bits
+        return variant if isinstance(said, int) or not is_own else TELLS_NONE
 
-    def _seen(self, truth: int, text: str) -> int:
-        """The number of a text like the target's in all but the four choices, as far as the suspect's has them."""
-        habits = _habits(self.fields)
-        ways = _told(habits, truth)
-        for place in _chosen(habits, ways) or ():
-            way = habits[place].read(text)
-            ways[place] = ways[place] if way is None else way
-        return _number(habits, ways)
+
+class _Asked(NamedTuple):
+    """What is asked of each topic.
+
+    Attributes:
+        case: whose rows are topics.
+        topics: (topics,).
+        truths: the target's own choices at each prompt, (topics,) lists.
+        prompts: (topics,) lists.
+    """
+
+    case: Case
+    topics: list[bytes]
+    truths: list[list[int]]
+    prompts: list[list[str]]
+
+
+def _spread(examination: Examination, asked: _Asked) -> Examination:
+    """An examination that asks topics as one that asks their prompts."""
+    rows = {prompts[0]: prompts for prompts in asked.prompts}
+    n_asked = 0
+    try:
+        topics = next(examination)
+        while True:
+            prompts = [prompt for topic in topics for prompt in rows[topic]]
+            try:
+                reply = yield prompts
+            except BudgetExhausted as error:
+                topics = examination.throw(error)
+                continue
+            n_asked += len(prompts)
+            topics = examination.send(reply)
+    except StopIteration as stop:
+        evidence: Evidence = stop.value
+        return replaced(evidence, queries=n_asked)
+
+
+def _commonest(variants: Sequence[int]) -> int:
+    """The variant that most texts of a topic are, of those that tell any."""
+    told = [variant for variant in variants if variant != TELLS_NONE]
+    return int(np.bincount(told).argmax()) if told else TELLS_NONE
 
 
 @lru_cache(maxsize=8)
@@ -178,6 +223,11 @@ def _chosen(habits: Sequence[Habit], ways: Sequence[int | None]) -> tuple[int, .
             chosen.append(place)
             bits += habits[place].bits
     return tuple(chosen) if bits == BITS else None
+
+
+def _changed(ways: Sequence[int | None], chosen: Sequence[tuple[int, int]]) -> list[int | None]:
+    others = dict(chosen)
+    return [others.get(place, way) for place, way in enumerate(ways)]
 
 
 def _ways(habits: Sequence[Habit], chosen: Sequence[int], variant: int) -> list[tuple[int, int]]:
