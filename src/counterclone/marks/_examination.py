@@ -144,7 +144,7 @@ def _found(test: Test, truths: Numbers, asked: Numbers, answers: Numbers, member
 def _evidence(kind: str, case: Case, test: Test, asked: Numbers, answers: Numbers, *,
               stopped_early: bool) -> Evidence:
     """Several readings count as so many tests (Bonferroni), those that say the same as one."""
-    readings = np.unique(answers, axis=0) if len(answers) > 1 else answers
+    readings = list({reading.tobytes(): reading for reading in answers}.values())
     names, members = _groups(case, asked)
     found = [_found(test, case.served.truths[asked], asked, reading, members, decoys=case.decoys)
              for reading in readings] or [_nothing(len(names))]
