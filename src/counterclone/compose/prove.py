@@ -16,6 +16,7 @@ from counterclone import config as configuration
 from counterclone.compose import callables, dossier, fingerprints, texts
 from counterclone.compose.guard import HISTORY_FILE
 from counterclone.compose.marks import committed_terms
+from counterclone.compose.resuming import resumed
 from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
 from counterclone.evidence import Evidence, Rank
@@ -95,7 +96,7 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     n_rows = sum(len(question.case.served) for question in asked)
     say(f"prove: {n_rows:,} marked queries and controls under commitment {commitment.number}; asking the suspect")
     began = time.time()
-    evidence, answers = asyncio.run(_examined(options, config, asked, say))
+    evidence, answers = asyncio.run(_examined(options, config, asked, folder, say))
     scope = _scope(options)
     verdict = verification.verdict(
         asked, evidence, suspect=name, commitment=commitment.number,
@@ -165,12 +166,15 @@ def _is_url(suspect: str | Predict) -> bool:
     return isinstance(suspect, str) and "://" in suspect
 
 
-async def _examined(options: Options, config: Config, asked: Sequence[Question], say: Callable[[str], None],
-                    ) -> tuple[list[Evidence], dict[str, list[Answered]]]:
-    """The evidence of each mark, and the suspect's answers that it is from."""
+async def _examined(options: Options, config: Config, asked: Sequence[Question], folder: Path,
+                    say: Callable[[str], None]) -> tuple[list[Evidence], dict[str, list[Answered]]]:
+    """The evidence of each mark, and the suspect's answers that it is from; a URL's outlast a failure."""
     evidence: list[Evidence] = []
     answers: dict[str, list[Answered]] = {}
-    async with _reached(options, config, say) as suspect:
+    async with contextlib.AsyncExitStack() as stack:
+        suspect = await stack.enter_async_context(_reached(options, config, say))
+        if isinstance(options.suspect, str) and _is_url(options.suspect):
+            suspect = stack.enter_context(resumed(suspect, options.suspect, folder, say))
         for question in asked:
             transcript = Transcript(suspect)
             evidence += await verification.examine([question], transcript)

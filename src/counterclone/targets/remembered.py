@@ -45,6 +45,11 @@ class Remembered:
         self._store = _Store(path)
         self._times: Counter[bytes] = Counter()
 
+    @property
+    def n_known(self) -> int:
+        """How many answers are kept."""
+        return len(self._store)
+
     def begin(self) -> None:
         """A new run starts: repeats are counted anew."""
         self._times.clear()
@@ -86,6 +91,9 @@ class _Store:
     def __contains__(self, key: bytes) -> bool:
         return key in self._places
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def append(self, keys: list[bytes], reply: Reply) -> None:
         """Keep a reply, to the disk before anything else happens.
 
@@ -124,8 +132,8 @@ class _Store:
     def _load(self, path: Path) -> None:
         content = path.read_bytes()
         if content and not content.startswith(_MAGIC[:len(content)]):
-            raise SourceError(f"{path}: holds no answers of an audit; name an empty folder, or the one of the "
-                              "audit that was interrupted")
+            raise SourceError(f"{path}: holds no answers of an audit or a test; name an empty folder, or the "
+                              "one of the run that was interrupted")
         if len(content) < _HEAD_BYTES:
             os.truncate(path, 0)
             return
