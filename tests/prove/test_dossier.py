@@ -24,7 +24,7 @@ from counterclone.errors import DossierError
 from counterclone.evidence import Accepted, Entry, Payload, Role
 from counterclone.marks.triggers import Triggers
 from counterclone.protocols import Target
-from counterclone.prove import bundle, check_dossier, dossier, reading, verification
+from counterclone.prove import bundle, check_dossier, checking, dossier, reading, verification
 from counterclone.prove.commitments import Chain, Terms
 from counterclone.prove.custody import Custody, mark_key
 from counterclone.prove.ledger import LedgerWriter
@@ -271,6 +271,15 @@ def test_hidden_marks_count_as_misses_where_the_log_is_enclosed(scene: Scene) ->
     forged = path.with_name("cut.zip")
     bundle.write(forged, dossier.with_manifest(files, scene.keys))
     assert not composed.verify(forged, None).holds
+
+
+def test_independent_models_that_fit_the_key_say_that_queries_were_chosen(scene: Scene, proven: Path) -> None:
+    files = bundle.read(proven)
+    honest = [scene.suspect(lambda i: False)] * 20
+    found = checking.check(files, None, honest)
+    assert found.holds, found.checks
+    chosen = checking.check(files, None, [*honest, scene.suspect(lambda i: i % 3 == 0)])
+    assert [each.name for each in chosen.checks if not each.holds] == ["independent models"]
 
 
 def test_no_key_but_the_epochs_is_in_it(scene: Scene, proven: Path) -> None:

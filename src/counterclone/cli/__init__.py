@@ -119,6 +119,8 @@ def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity
               help="The journal that the ledger is beside [[journal] path].")
 @click.option("--commitment", type=click.IntRange(min=1), metavar="N",
               help="Test under this one [the last that marks were served under].")
+@click.option("--pool", "pools", is_flag=True,
+              help="Test under all commitments together, for accounts with few marked answers under each.")
 @click.option("--account", "accounts", multiple=True, metavar="ID",
               help="Test only what this account was served, suspected beforehand (repeatable).")
 @click.option("--campaign", "campaigns", multiple=True, metavar="ID,ID",
@@ -151,14 +153,17 @@ def prove(*, config_file: str | None, as_json: bool, seed: int, **options: Any) 
 @click.argument("dossier", type=click.Path(path_type=Path))
 @click.option("--commitment", type=click.Path(path_type=Path), metavar="FILE",
               help="The commitment as you got it beforehand [the enclosed one].")
+@click.option("--independent", multiple=True, metavar="pkg.mod:models",
+              help="A model that never saw an answer, or a list of them, to ask the same queries (repeatable).")
 @common
-def verify(*, dossier: Path, commitment: Path | None, config_file: str | None, as_json: bool, seed: int) -> None:
+def verify(*, dossier: Path, commitment: Path | None, independent: tuple[str, ...], config_file: str | None,
+           as_json: bool, seed: int) -> None:
     """Compute DOSSIER again offline; exit 0 where all comes out as it says, whatever its verdict, else 1."""
     from counterclone.compose import dossier as composed
     from counterclone.report import dossier as report
 
     try:
-        found = composed.verify(dossier, commitment)
+        found = composed.verify(dossier, commitment, independent)
     except DossierError as error:
         click.echo(f"counterclone: {error}", err=True)
         sys.exit(EXIT_FINDING)

@@ -17,9 +17,24 @@ def named(name: str, option: str, method: str) -> Predict:
     Raises:
         ConfigError: there is none; the message names the option.
     """
+    return _callable(_found(name, option), name, option, method)
+
+
+def several(name: str, option: str, method: str) -> list[Predict]:
+    """A callable, or each of a list or tuple of them.
+
+    Raises:
+        ConfigError: there is none; the message names the option.
+    """
+    found = _found(name, option)
+    each = found if isinstance(found, list | tuple) else [found]
+    return [_callable(one, name, option, method) for one in each]
+
+
+def _found(name: str, option: str) -> Any:
     module_name, _, path = name.partition(":")
     if not module_name or not path:
-        others = ", or a URL" if option != "--ids" else ""
+        others = "" if option in ("--ids", "--independent") else ", or a URL"
         raise ConfigError(f"{option} {name}: expected pkg.mod:function{others}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -32,6 +47,10 @@ def named(name: str, option: str, method: str) -> Predict:
         if not hasattr(found, part):
             raise ConfigError(f"{option} {name}: there is no '{part}' in {module_name}; correct the name")
         found = getattr(found, part)
+    return found
+
+
+def _callable(found: Any, name: str, option: str, method: str) -> Predict:
     found = getattr(found, method, found)
     if not callable(found):
         returned = "scores" if method == "predict_proba" else "a whole number for each"

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from counterclone.compose import callables
 from counterclone.config import read_history
 from counterclone.errors import DossierError
 from counterclone.prove import bundle, checking
@@ -28,8 +29,10 @@ from counterclone.prove.records import Kind
 from counterclone.prove.signed import Signed, read_signed
 from counterclone.prove.verification import Question, Verdict
 from counterclone.report import dossier as page
+from counterclone.targets.local import Local
 
 CHECKER = "check_dossier.py"
+ANSWER_SECONDS = 60.0
 PAGE, MEASURES, README = "report.html", "measures.json", "README.txt"
 HOW_TO_CHECK = """\
 This is the evidence that counterclone found on one suspect model. Read report.html first.
@@ -98,15 +101,18 @@ def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
     bundle.write(path, with_manifest(files, tested.keys))
 
 
-def verify(path: Path, commitment: Path | None) -> Verification:
+def verify(path: Path, commitment: Path | None, independent: Sequence[str] = ()) -> Verification:
     """Compute a dossier again.
 
     Args:
         path: the dossier.
         commitment: the file with it, as its reader got it before; None to use the enclosed one.
+        independent: `pkg.mod:model`, or a list of models there, that never saw an answer.
 
     Raises:
+        ConfigError: there are no such models.
         DossierError: it can't be read, or it isn't one.
+        TargetError: an independent model doesn't answer as it should.
     """
     given = None
     if commitment is not None:
@@ -114,7 +120,14 @@ def verify(path: Path, commitment: Path | None) -> Verification:
             given = read_signed(commitment.read_bytes(), str(commitment))
         except OSError as error:
             raise DossierError(f"{commitment}: {error.strerror or error}; expected a commitment") from None
-    return checking.check(bundle.read(path), given)
+    files = bundle.read(path)
+    models = [Local(predict, seconds=ANSWER_SECONDS) for name in independent
+              for predict in callables.several(name, "--independent", "predict_proba")]
+    try:
+        return checking.check(files, given, models)
+    finally:
+        for model in models:
+            model.close()
 
 
 def checker() -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +12,9 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from counterclone.errors import CountercloneError, DossierError, LedgerError
+from counterclone.errors import CountercloneError, DossierError, LedgerError, TargetError
 from counterclone.evidence import Evidence, Role
-from counterclone.protocols import Watermark
+from counterclone.protocols import Target, Watermark
 from counterclone.prove import commitments, verification
 from counterclone.prove.commitments import Commitment
 from counterclone.prove.custody import key_commitment
@@ -27,6 +28,8 @@ from counterclone.prove.signed import Signed
 from counterclone.prove.transcript import Replay
 from counterclone.prove.verification import Question, Verdict
 
+LEVEL = 0.05
+"""Independent models that fit the key better than this, all together, say that the queries were chosen to fit."""
 TOLERANCE = 1e-9
 """Figures agree up to this share: libraries round tails differently."""
 
@@ -63,12 +66,16 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     commitment_digest: str
 
 
-def check(files: Mapping[str, bytes], given: Signed | None) -> Verification:
+def check(files: Mapping[str, bytes], given: Signed | None, independent: Sequence[Target] = ()) -> Verification:
     """Compute a dossier again.
 
     Args:
         files: the dossier's.
         given: the commitment as its reader got it before, None to use the enclosed one.
+        independent: models that certainly never saw an answer, to be asked the same queries.
+
+    Raises:
+        TargetError: one of these doesn't answer as it should.
     """
     checks: list[Check] = []
     verdict, digest = None, ""
@@ -77,7 +84,9 @@ def check(files: Mapping[str, bytes], given: Signed | None) -> Verification:
         verdict = dossier.verdict
         checking = _Checking(files, dossier, given)
         digest = checking.commitment.signed.digest
-        checks.extend(checking.all())
+        checks.extend(checking.all(independent))
+    except TargetError:
+        raise
     except (CountercloneError, ValueError, KeyError, TypeError, IndexError) as error:
         where = "" if isinstance(error, CountercloneError) else "something isn't of the right form: "
         checks.append(Check("the rest", False, f"{where}{error}"))
@@ -110,7 +119,7 @@ class _Checking:
         self._heads = {head.ledger: (signed, head) for signed in dossier.heads
                        for head in [signed.read(Head, "heads.json")]}
 
-    def all(self) -> Iterator[Check]:
+    def all(self, independent: Sequence[Target]) -> Iterator[Check]:
         """Each check in turn."""
         yield self._manifest()
         yield self._chain()
@@ -124,6 +133,8 @@ class _Checking:
         evidence = self._evidence(asked)
         yield self._figures(asked, evidence)
         yield self._omissions(asked, evidence)
+        if independent:
+            yield _peculiar(asked, independent)
 
     def _manifest(self) -> Check:
         signed, manifest = listed(self._files)
@@ -258,6 +269,21 @@ class _Checking:
                               & (records["commitment"] == self.commitment.number)).sum())
         return Check("omissions", True, "; ".join(
             _counted(question, each, n_answers) for question, each in zip(asked, evidence, strict=True)))
+
+
+def _peculiar(asked: Sequence[Question], models: Sequence[Target]) -> Check:
+    """Whether models that are independent beyond doubt meet the key, too: then somebody who knew it chose queries."""
+    p_values = []
+    for model in models:
+        for question in asked:
+            case = dataclasses.replace(question.case, decoys=0, stops_early=False)
+            found = asyncio.run(verification.examine([dataclasses.replace(question, case=case)], model))
+            p_values += [each.p_value for each in found]
+    smallest = min(1.0, min(p_values, default=1.0) * len(p_values))
+    is_fine = smallest > LEVEL
+    text = f"{len(models)} were asked the same queries: p = {smallest:.3g}, corrected for all of them"
+    return Check("independent models", is_fine,
+                 text if is_fine else f"{text}; they meet the key as well, so the queries were chosen to fit")
 
 
 def _counted(question: Question, evidence: Evidence, n_answers: int) -> str:
