@@ -272,7 +272,7 @@ class _Checking:
 
 
 def _peculiar(asked: Sequence[Question], models: Sequence[Target]) -> Check:
-    """Whether models that are independent beyond doubt meet the key, too: then somebody who knew it chose queries."""
+    """Whether models that are independent beyond doubt meet the key: then somebody who knew it chose queries."""
     p_values = []
     for model in models:
         for question in asked:
