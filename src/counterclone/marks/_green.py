@@ -51,7 +51,9 @@ class Green:
         bits = np.unpackbits(stream.view(np.uint8), count=n * self._n_bits)
         if self._n_bits == 1:
             return bits.view(np.bool_)
-        numbers = bits.reshape(n, self._n_bits) @ (1 << np.arange(self._n_bits, dtype=np.uint16))
+        numbers = np.zeros(n, dtype=np.uint8)
+        for place in range(self._n_bits):
+            numbers |= bits[place::self._n_bits] << place
         green: NDArray[np.bool_] = numbers < self._below
         return green
 

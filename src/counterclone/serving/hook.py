@@ -87,9 +87,7 @@ class Hook:
             return np.zeros(n, dtype=np.bool_)
         green: Green = self._green(account)
         found = green.after(context, n)
-        if self._spared:
-            found = found.copy()
-            found[self._spared] = False
+        found[self._spared] = False
         return found
 
     def bias(self, tokens: Sequence[int], n: int, account: str = "") -> NDArray[np.float32]:
