@@ -11,9 +11,10 @@ import msgspec
 
 from counterclone import config as configuration
 from counterclone import plugins
-from counterclone.compose import callables
+from counterclone.compose import callables, canaries
 from counterclone.errors import ConfigError
 from counterclone.evidence import Served
+from counterclone.marks.canaries import Canaries
 from counterclone.marks.greenlist import Greenlist
 from counterclone.protocols import Case
 from counterclone.prove import verification
@@ -38,7 +39,7 @@ class _Exchange(msgspec.Struct, frozen=True):
 class _Found(NamedTuple):
     commitment: Commitment
     kind: str
-    mark: Greenlist
+    mark: Greenlist | Canaries
 
 
 def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say: Callable[[str], None], *,
@@ -68,7 +69,10 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
     found = _found(Chain(folder / config.prove.keys, keys).all(), commitment)
     statement = found.commitment.statement
     key = keys.epoch_key(statement.number)
-    case = Case(served=_served(exchanges, scope.accounts), key=mark_key(key, found.kind), order=order_key(key),
+    own_key = mark_key(key, found.kind)
+    served = (canaries.served(exchanges, found.mark, own_key, scope.accounts) if isinstance(found.mark, Canaries)
+              else _served(exchanges, scope.accounts))
+    case = Case(served=served, key=own_key, order=order_key(key),
                 budget=statement.terms.budget, alpha=statement.terms.alpha, decoys=statement.terms.decoys,
                 stops_early=scope.stops_early, campaigns=scope.campaigns)
     question = Question(kind=found.kind, mark=found.mark, case=case)
@@ -89,10 +93,10 @@ def _found(chain: Sequence[Commitment], number: int | None) -> _Found:
     for commitment in reversed(chain):
         for table in commitment.statement.terms.marks:
             mark = plugins.build("marks", dict(table), f"commitment {commitment.number}")
-            if isinstance(mark, Greenlist) and number in (None, commitment.number):
+            if isinstance(mark, Greenlist | Canaries) and number in (None, commitment.number):
                 return _Found(commitment, plugins.kind_of(mark), mark)
-    raise ConfigError(f"--texts: there is no commitment{f' {number}' if number else ''} with a green list; "
-                      "`counterclone keys marks export` makes one before any text is marked")
+    raise ConfigError(f"--texts: there is no commitment{f' {number}' if number else ''} with a green list or "
+                      "canaries; `counterclone keys marks` makes one before any text is marked")
 
 
 def _served(path: Path, accounts: Sequence[str]) -> Served:

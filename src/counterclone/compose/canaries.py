@@ -1,0 +1,133 @@
+"""Canaries in the texts of a server of your own: each that is written is listed, and the list is tested by."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from counterclone import config as configuration
+from counterclone import plugins
+from counterclone.compose import mark_keys
+from counterclone.errors import ConfigError
+from counterclone.evidence import Served
+from counterclone.marks.canaries import VARIANTS, Canaries
+from counterclone.prove.custody import Custody, mark_key
+from counterclone.queries import canonical_value
+from counterclone.randomness import Prf
+
+logger = logging.getLogger(__name__)
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A prompt or an answer."""
+
+    text: str
+
+
+class Canary(msgspec.Struct, frozen=True):
+    """A line of the list.
+
+    Attributes:
+        account: whom it was served to.
+        query: the prompt.
+        answer: what was served.
+        own: what the model had written.
+        time: seconds since 1970.
+    """
+
+    account: str
+    query: Text
+    answer: Text
+    own: Text
+    time: float = 0.0
+
+
+class CanaryWriter:
+    """Writes the file's canaries into finished texts, under a commitment that is there before the first.
+
+    Args:
+        config_file: the file, None for the one that verbs would find.
+        path: the list, which lines are added to; prompts and texts are in it as they are.
+
+    Raises:
+        ConfigError: the file has mistakes, or no canaries, or the list can't be opened.
+        LedgerError: there are no keys, or the chain can't be written to.
+    """
+
+    def __init__(self, config_file: str | None, path: Path) -> None:
+        found = configuration.find(config_file)
+        config = configuration.load(found)
+        specs = [plugins.build("marks", table, "[[mark]]") for table in config.mark]
+        mark = next((spec for spec in specs if isinstance(spec, Canaries)), None)
+        if mark is None:
+            raise ConfigError('[[mark]]: the file has no canaries; add a table with kind = "canaries"')
+        change = mark_keys.commit(config_file)
+        epoch_key = Custody.load(found.parent / config.prove.keys).epoch_key(change.commitment.number)
+        self._mark, self._key = mark, mark_key(epoch_key, plugins.kind_of(mark))
+        try:
+            self._list = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror or error}; expected a file that lines can be "
+                              "added to") from None
+
+    def write(self, account: str, prompt: str, text: str) -> str:
+        """The text as it is to be served: the model's own, or one that is on the list by then.
+
+        Args:
+            account: whom it is served to.
+            prompt: what it answers.
+            text: the model's.
+        """
+        (served,), roles = self._mark.embed_text(self._key, [canonical_value(prompt)], [text])
+        if not roles.any():
+            return text
+        line = Canary(account, Text(prompt), Text(served), Text(text), time.time())
+        try:
+            os.write(self._list, msgspec.json.encode(line) + b"\n")
+            os.fdatasync(self._list)
+        except OSError as error:
+            logger.error("the list of canaries can't be written: %s; texts are served unmarked", error)
+            return text
+        return served
+
+    def close(self) -> None:
+        """Close the list."""
+        os.close(self._list)
+
+
+def served(path: Path, mark: Canaries, key: Prf, accounts: Sequence[str]) -> Served:
+    """What a list holds, of some accounts or all, each prompt once.
+
+    Raises:
+        ConfigError: it can't be read, holds what the key didn't write, or nothing is left.
+    """
+    try:
+        lines = msgspec.json.Decoder(Canary).decode_lines(path.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"--texts {path}: {error}; expected the list that a CanaryWriter wrote") from None
+    first: dict[bytes, Canary] = {}
+    whom: dict[bytes, set[str]] = {}
+    for line in lines:
+        cell = canonical_value(line.query.text)
+        first.setdefault(cell, line)
+        whom.setdefault(cell, set()).add(line.account)
+    cells = [cell for cell in first if not accounts or whom[cell] & set(accounts)]
+    if not cells:
+        raise ConfigError(f"--texts {path}: holds no text of {', '.join(accounts) or 'anybody'}; name the list "
+                          "that the CanaryWriter wrote")
+    own = [first[cell].own.text for cell in cells]
+    written = mark.embed_text(key, cells, own)
+    if [first[cell].answer.text for cell in cells] != list(written.texts) or not written.roles.all():
+        raise ConfigError(f"--texts {path}: has texts that this commitment's key didn't write; name the list "
+                          "of this commitment, or choose another with --commitment")
+    return Served(
+        inputs=[first[cell].query.text for cell in cells], cells=cells, roles=written.roles, truths=mark.read(own),
+        labels=mark.read(written.texts), accounts=[tuple(sorted(whom[cell])) for cell in cells],
+        classes=VARIANTS)
+
+
