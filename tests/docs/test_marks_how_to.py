@@ -73,10 +73,13 @@ def test_a_rehearsed_copy_is_proven_and_an_independent_model_is_not(tmp_path: Pa
     finally:
         server.terminate()
         server.wait(timeout=30)
-    proven = folder.counterclone("prove", "suspects:copy", expected=1)
+    proven = folder.counterclone("prove", "suspects:copy", "--dossier", "evidence.zip", "--with-log", expected=1)
     assert proven["verdict"] == "proven"
     assert proven["p_value"] < 1e-10
     account, = (each["account"] for each in proven["accounts"])
+    verified = folder.counterclone("verify", "evidence.zip")
+    assert verified["holds"]
+    assert verified["verdict"] == proven
     alone = folder.counterclone("prove", "suspects:copy", "--account", account, expected=1)
     assert [each["account"] for each in alone["accounts"]] == [account]
     other = folder.counterclone("prove", "suspects:independent")
