@@ -21,6 +21,7 @@ from tests.prove.test_timestamps import waited_for
 from counterclone import Guard
 from counterclone.answers import Reply
 from counterclone.compose import mark_keys
+from counterclone.compose.prove import Options, prove
 from counterclone.errors import ConfigError
 from counterclone.evidence import Evidence, Role, Served
 from counterclone.guard import asgi
@@ -435,3 +436,27 @@ def test_terms_that_nobody_would_have_accepted(settings: str, message: str, tmp_
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=message):
         begin(tmp_path, monkeypatch, f"{SETTINGS}\n[accounts]\n{settings}\n")
+
+
+def test_commitments_are_pooled_over_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: dict[bytes, int] = {}
+    for name in ("first", "second"):
+        guard = begin(tmp_path, monkeypatch)
+        asked = generator(5, name).normal(size=(400, N_FEATURES))
+        learnt |= {row.tobytes(): label for row, label in zip(asked, served(guard, "copier", asked), strict=True)}
+        guard.close()
+        mark_keys.rotate(str(tmp_path / "counterclone.toml"))
+
+    def student(inputs: Features) -> Any:
+        labels = [learnt.get(row.tobytes(), own) for row, own in zip(inputs, truth(inputs), strict=True)]
+        return np.eye(N_CLASSES)[labels]
+
+    file = str(tmp_path / "counterclone.toml")
+    found = prove(Options(suspect=student, pools=True), file, lambda _: None)
+    assert (found.verdict, found.pool, len(found.accounts)) == ("proven", (1, 2), 1)
+    alone = prove(Options(suspect=student, commitment=1), file, lambda _: None)
+    assert alone.pool == ()
+    assert found.p_value < alone.p_value
+    for others in ({"commitment": 1}, {"stops_early": True}, {"dossier": tmp_path / "d.zip"}):
+        with pytest.raises(ConfigError, match="--pool"):
+            prove(Options(suspect=student, pools=True, **others), file, lambda _: None)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 
 class Interval(NamedTuple):
@@ -128,6 +128,12 @@ def _log_moments(weights: NDArray[np.float64], rate: float) -> NDArray[np.float6
 
 GRID = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
 """Rates of hits that the mixture averages over: what marked students of all kinds were seen to have."""
+
+
+def fisher(p_values: Sequence[float]) -> float:
+    """One p-value of several that are independent (Fisher 1925); valid too where they are larger than uniform."""
+    total = -sum(math.log(p) if p > 0.0 else -math.inf for p in p_values)
+    return float(special.gammaincc(len(p_values), total)) if p_values else 1.0
 
 
 def e_value(hits: int, trials: int, null_rate: float) -> float:

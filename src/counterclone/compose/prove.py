@@ -40,6 +40,7 @@ class Options:
         suspect: `pkg.mod:function`, a URL, or a callable itself.
         journal: the folder beside which the ledger is; [prove] ledger where left out.
         commitment: its number, the last one that marks were served under where left out.
+        pools: whether all commitments are tested together.
         accounts: that alone are tested, fixed beforehand; all where left out.
         campaigns: accounts that are tested together, fixed beforehand, each with commas between them.
         basis: on what ground a URL is asked.
@@ -53,6 +54,7 @@ class Options:
     suspect: str | Predict
     journal: Path | None = None
     commitment: int | None = None
+    pools: bool = False
     accounts: Sequence[str] = ()
     campaigns: Sequence[str] = ()
     basis: str = ""
@@ -81,6 +83,7 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     if _is_url(options.suspect) and not options.basis:
         raise ConfigError("--basis: say on what ground this URL is asked, such as 'public API, terms of 2026-03'; "
                           "it is kept with the evidence")
+    _check_pool(options)
     compared = fingerprints.comparisons(config, folder)
     name = options.suspect if isinstance(options.suspect, str) else getattr(options.suspect, "__name__", "suspect")
     if compared and not committed_terms(config).marks:
@@ -92,15 +95,19 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     if options.journal is not None:
         ledger = options.journal.parent / ledger.name
     parts = reading.parts(ledger, keys)
-    commitment, asked = _questions(options, keys, chain, parts, ledger)
+    tested = _questions(options, keys, chain, parts, ledger)
+    commitment, asked = tested[-1][0], [question for _, questions in tested for question in questions]
     n_rows = sum(len(question.case.served) for question in asked)
-    say(f"prove: {n_rows:,} marked queries and controls under commitment {commitment.number}; asking the suspect")
+    numbers = [each.number for each, _ in tested]
+    under = ", ".join(map(str, numbers))
+    say(f"prove: {n_rows:,} marked queries and controls under commitment {under}; asking the suspect")
     began = time.time()
     evidence, answers = asyncio.run(_examined(options, config, asked, folder, say))
     scope = _scope(options)
     verdict = verification.verdict(
         asked, evidence, suspect=name, commitment=commitment.number,
-        least_trials=scope.least_trials(commitment.statement), basis=options.basis)
+        least_trials=scope.least_trials(commitment.statement), basis=options.basis,
+        pool=numbers if options.pools else ())
     if options.dossier is None:
         return _ranked(verdict, options, config, compared, say)
     verdict = msgspec.structs.replace(verdict, dossier=str(options.dossier))
@@ -124,8 +131,8 @@ def _ranked(verdict: Verdict, options: Options, config: Config, compared: Sequen
 
 
 def _questions(options: Options, keys: Custody, chain: Sequence[Commitment], parts: Sequence[reading.Part],
-               ledger: Path) -> tuple[Commitment, list[Question]]:
-    """The commitment that is tested under, and a question for each of its marks.
+               ledger: Path) -> list[tuple[Commitment, list[Question]]]:
+    """The commitments that are tested under, the first first, and a question for each of their marks.
 
     Raises:
         ConfigError: there is no such commitment, or nothing was served under it.
@@ -133,16 +140,35 @@ def _questions(options: Options, keys: Custody, chain: Sequence[Commitment], par
     if not chain:
         raise LedgerError("there is no commitment, so nothing was marked; put [[mark]] into the file and run "
                           "the guard")
+    tested: list[tuple[Commitment, list[Question]]] = []
     for commitment in reversed(chain):
-        if options.commitment in (None, commitment.number):
+        if options.commitment in (None, commitment.number) and (options.pools or not tested):
             rows = reading.served_under(parts, commitment.number)
             found = questions(commitment.statement, keys.epoch_key(commitment.number), rows, _scope(options))
             if found:
-                return commitment, found
+                tested.insert(0, (commitment, found))
+    if tested:
+        return tested
     named = "any commitment" if options.commitment is None else f"commitment {options.commitment}"
     whom = f" to {', '.join(options.accounts)}" if options.accounts else ""
     raise ConfigError(f"{ledger}: nothing marked was served{whom} under {named} (there are {len(chain)}); "
                       "`counterclone watch` lists the accounts")
+
+
+def _check_pool(options: Options) -> None:
+    """That what is tested over all commitments isn't asked for one.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if not options.pools:
+        return
+    if options.commitment is not None:
+        raise ConfigError("--pool tests under all commitments; leave --commitment out")
+    if options.stops_early:
+        raise ConfigError("--pool spends the budget of each commitment; leave --stop-early out")
+    if options.dossier is not None:
+        raise ConfigError("--pool: a dossier shows the key of one commitment; leave --dossier out, or --pool")
 
 
 def _scope(options: Options) -> Scope:

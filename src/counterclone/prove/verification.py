@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from counterclone.driver import drive
 from counterclone.evidence import Evidence, Rank, Role, Served
 from counterclone.protocols import Case, Mark, Target
 from counterclone.prove.opened import Opened
+from counterclone.prove.pooling import pooled
 
 DECOY_GATE = 0.05
 """A decoy rank above this blocks the verdict: the scoring would find a copy in anything."""
@@ -68,6 +69,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         marks: each over all accounts.
         dossier: where the evidence was written, None where it wasn't.
         fingerprints: how the suspect ranks among independent models; they decide nothing.
+        pool: the numbers of the commitments that were tested together, none where it was one.
     """
 
     suspect: str
@@ -86,6 +88,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[MarkFinding, ...]
     dossier: str | None = None
     fingerprints: tuple[Rank, ...] = ()
+    pool: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +114,18 @@ class _Test(NamedTuple):
     e_value: float
 
 
-def names_tested(served: Served, least: int) -> frozenset[str]:
-    """The accounts that have so many marked rows of their own that they are tested; fixed by the ledger alone."""
+def names_tested(served: Sequence[Served], least: int) -> frozenset[str]:
+    """The accounts that have so many marked rows of their own that they are tested; fixed by the ledger alone.
+
+    Args:
+        served: under each commitment that is tested.
+        least: how many.
+    """
     own: dict[str, int] = {}
-    for accounts, role in zip(served.accounts, served.roles.tolist(), strict=True):
-        if len(accounts) == 1 and role == Role.MARKED:
-            own[accounts[0]] = own.get(accounts[0], 0) + 1
+    for each in served:
+        for accounts, role in zip(each.accounts, each.roles.tolist(), strict=True):
+            if len(accounts) == 1 and role == Role.MARKED:
+                own[accounts[0]] = own.get(accounts[0], 0) + 1
     return frozenset(name for name, n_rows in own.items() if n_rows >= least)
 
 
@@ -135,41 +144,53 @@ async def examine(questions: Sequence[Question], suspect: Target) -> list[Eviden
 
 
 def verdict(questions: Sequence[Question], evidence: Sequence[Evidence], *, suspect: str, commitment: int,
-            least_trials: int, basis: str = "") -> Verdict:
+            least_trials: int, basis: str = "", pool: Sequence[int] = ()) -> Verdict:
     """Everything that was tested in one verdict.
 
     Args:
-        questions: what was tested.
+        questions: what was tested; those of one mark under several commitments together.
         evidence: of each.
         suspect: its name.
-        commitment: the number of the commitment.
+        commitment: the number of the commitment, the last of several.
         least_trials: marked rows of its own from which on an account is tested.
         basis: on what ground it was asked.
+        pool: the numbers of several commitments that were tested together.
     """
-    alpha = questions[0].case.alpha
+    alpha = min(question.case.alpha for question in questions)
     tests: list[_Test] = []
-    for question, each in zip(questions, evidence, strict=True):
+    marks: list[Evidence] = []
+    for cases, each in _by_mark(questions, evidence):
+        marks.append(each)
         tests.append(_Test("", each.p_value, each.e_value))
-        if question.case.stops_early:  # exact p-values are those of a budget that is spent in any case
+        if cases[0].stops_early:  # exact p-values are those of a budget that is spent in any case
             continue
-        tested = names_tested(question.case.served, least_trials)
-        tested |= {"+".join(sorted(campaign)) for campaign in question.case.campaigns}
+        tested = names_tested([case.served for case in cases], least_trials)
+        tested |= {"+".join(sorted(campaign)) for campaign in cases[0].campaigns}
         tests += [_Test(one.account, one.p_value, one.e_value) for one in each.accounts if one.account in tested]
     adjusted = statistics.holm([test.p_value for test in tests])
     accounts = tuple(AccountFinding(account=test.account, p_adjusted=float(p))
                      for test, p in zip(tests, adjusted, strict=True) if test.account and p <= alpha)
-    decoys = [each.p_decoy for each in evidence if each.p_decoy is not None]
+    decoys = [each.p_decoy for each in marks if each.p_decoy is not None]
     p_decoy, headline = min(decoys, default=None), float(adjusted.min())
     is_proven = headline <= alpha and p_decoy is not None and p_decoy <= DECOY_GATE
-    power = max(each.power for each in evidence)
+    power = max(each.power for each in marks)
+    finding = _finding(accounts, power, is_proven=is_proven, is_pool=bool(pool))
     return Verdict(
         suspect=suspect, commitment=commitment, verdict="proven" if is_proven else "not-proven",
-        finding=_finding(accounts, power, is_proven=is_proven), p_value=headline, p_decoy=p_decoy,
+        finding=finding, p_value=headline, p_decoy=p_decoy,
         e_value=float(np.mean([test.e_value for test in tests])), alpha=alpha,
-        queries=sum(each.queries for each in evidence), power=power, tested=len(tests), basis=basis,
+        queries=sum(each.queries for each in marks), power=power, tested=len(tests), basis=basis,
         accounts=tuple(sorted(accounts, key=lambda each: each.p_adjusted)) if is_proven else (),
         marks=tuple(MarkFinding(kind=each.kind, p_value=each.p_value, trials=each.trials, hits=each.hits)
-                    for each in evidence))
+                    for each in marks), pool=tuple(pool))
+
+
+def _by_mark(questions: Sequence[Question], evidence: Sequence[Evidence]) -> Iterator[tuple[list[Case], Evidence]]:
+    """What each mark tells, under all commitments that it was tested under."""
+    both = list(zip(questions, evidence, strict=True))
+    for kind in dict.fromkeys(question.kind for question in questions):
+        found = [(question.case, each) for question, each in both if question.kind == kind]
+        yield [case for case, _ in found], pooled([each for _, each in found])
 
 
 def with_hidden(evidence: Evidence, n_shown: int, n_answers: int, rate: float, alpha: float) -> float:
@@ -197,12 +218,13 @@ def unmarked(suspect: str, alpha: float, basis: str) -> Verdict:
         power=0.0, tested=0, basis=basis, accounts=(), marks=())
 
 
-def _finding(accounts: Sequence[AccountFinding], power: float, *, is_proven: bool) -> str:
+def _finding(accounts: Sequence[AccountFinding], power: float, *, is_proven: bool, is_pool: bool) -> str:
     if not is_proven:
         return ("Not proven, which is no acquittal: a student that took up half of the marks would have been "
                 f"proven with a chance of {power:.1%}; one that took up fewer may go unseen.")
     if not accounts:
-        return "The suspect was trained on answers that were served under this commitment; to whom isn't told."
+        these = "these commitments" if is_pool else "this commitment"
+        return f"The suspect was trained on answers that were served under {these}; to whom isn't told."
     names = " and ".join(each.account for each in accounts)
     return (f"The suspect was trained on answers served to account {names}. That tells where the answers went, "
             "not who trained the suspect.")

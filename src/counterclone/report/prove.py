@@ -33,5 +33,6 @@ def table(verdict: Verdict) -> Table:
         *((f"account {each.account}", f"p = {each.p_adjusted:.2g}") for each in verdict.accounts)]
     if verdict.basis:
         rows.append(("asked on the ground of", verdict.basis))
-    return Table(caption=f"Suspect {verdict.suspect} under commitment {verdict.commitment}", heads=("", ""),
+    under = ", ".join(map(str, verdict.pool or (verdict.commitment,)))
+    return Table(caption=f"Suspect {verdict.suspect} under commitment {under}", heads=("", ""),
                  rows=tuple(rows), notes=(verdict.finding,), is_prose=True)
