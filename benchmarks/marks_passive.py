@@ -27,7 +27,8 @@ from counterclone.protocols import Fingerprint
 from counterclone.queries import Features
 from counterclone.randomness import generator
 
-SEEDS = (0, 1, 2)
+SEEDS = (3, 4, 5)
+"""Distance and surplus were chosen on seeds 0 and 1."""
 N, N_NULLS, N_OTHERS, N_SAME = 4_000, 20, 20, 5
 TREES = 50
 INDEPENDENT = "independent"

@@ -14,7 +14,7 @@ from counterclone.marks._probes import Model, Portrait, Probes, between
 from counterclone.plugins import Spec
 from counterclone.queries import Features, Inputs
 
-DISTANCE = 0.02
+DISTANCE = 0.05
 
 
 class Boundary(Spec, frozen=True):
