@@ -13,8 +13,9 @@ from time import perf_counter
 import orjson
 
 from counterclone.answers import Answer, Rows
+from counterclone.budgets import BYTES_PER_TOKEN
 from counterclone.errors import AnswerError, Busy, LimitExceeded, RequestError, Unauthenticated
-from counterclone.guard import asgi, events
+from counterclone.guard import asgi, counting, events
 from counterclone.guard.admission import Admission
 from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import Note
@@ -24,7 +25,7 @@ from counterclone.guard.release import UNGUARDED
 from counterclone.guard.streaming import Stream
 from counterclone.protocols import Body, Dialect
 from counterclone.randomness import new_request_id
-from counterclone.speech import Speech
+from counterclone.speech import BITS_PER_BYTE, Speech
 
 logger = logging.getLogger(__name__)
 
@@ -281,10 +282,13 @@ class Outgoing:
         self._tick_upstream()
         options, admission = self._options, self._admission
         terms = admission.terms
+        dialect = admission.route.dialect
+        assert dialect is not None  # `_begin` saw it
         body = Body(b"".join(self._chunks), self._by_name)
-        if options.journal is not None and not (terms.policies or terms.meters_bits or terms.meters_tokens):
-            assert admission.route.dialect is not None  # `_begin` saw it
-            read = partial(_read_later, options, admission.route.dialect, admission.n_rows, body)
+        if dialect.error_event is not None and not terms.policies:
+            self._end_unread(dialect, body.content)
+        elif options.journal is not None and not (terms.policies or terms.meters_bits):
+            read = partial(_read_later, options, dialect, admission.n_rows, body)
             self._end(Later(read), is_used=True)
         else:
             would_be = _NOTHING  # in shadow mode, where limits count what the policies would have let through
@@ -294,6 +298,17 @@ class Outgoing:
                 self._note_uncleaned(error)
             self._end(self._unguarded(), is_used=True, charged_bits=would_be.bits)
         self.overhead += perf_counter() - self.ticked
+
+    def _end_unread(self, dialect: Dialect, content: bytes) -> None:
+        """Settle what a language model or an encoder said, and nobody has to read."""
+        admission = self._admission
+        if admission.terms.meters_tokens:
+            counted = counting.usage(dialect, content)
+            self._count_tokens(counted.total(admission.tokens_in, len(content) / BYTES_PER_TOKEN))
+        bits = BITS_PER_BYTE * len(content) / admission.n_rows
+        assert admission.query is not None  # `_begin` saw it
+        admission.terms.expect(admission.query.model, bits)
+        self._end(Reading(None, bits), is_used=True)
 
     def _tick_upstream(self) -> None:
         now = perf_counter()

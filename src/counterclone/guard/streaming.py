@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterclone.errors import AnswerError
-from counterclone.guard import events
+from counterclone.guard import counting, events
 from counterclone.guard.events import DONE, Event, Events
 from counterclone.guard.release import Terms
 from counterclone.protocols import Body, Dialect
 from counterclone.releases import SpeechReleases
-from counterclone.speech import Said, Speech, Usage
-
-_COUNTED = b'"usage"'
+from counterclone.speech import BITS_PER_BYTE, Said, Speech, Usage
 
 
 class Stream:
@@ -48,6 +46,7 @@ class Stream:
         """
         if self._releases is None:
             self._look(chunk)
+            self.bits += BITS_PER_BYTE * len(chunk)
             return [chunk]
         self._unsent = self._events.left + chunk
         return [raw for event in self._events.feed(chunk) for raw in self._released(event, self._releases)]
@@ -75,9 +74,7 @@ class Stream:
         try:
             for event in self._events.feed(chunk):
                 self.tokens_out += bool(event.data)
-                if _COUNTED in event.data:
-                    answer = self._dialect.read_answer(Body(event.data), 1, "")
-                    self.usage = self.usage.then(answer.speech.usage if answer.speech else Usage())
+                self.usage = self.usage.then(counting.usage(self._dialect, event.data))
         except AnswerError:
             self.is_broken = True
 

@@ -22,6 +22,7 @@ MOST_TOKENS = 2**40
 _HIDING = re.compile("prob|logit", re.IGNORECASE)
 _INFINITY = re.compile(rb'"(?:[^"\\]|\\.)*"|-Infinity', re.DOTALL)
 _SINGLE = np.dtype("<f4")
+_objects = msgspec.json.Decoder(list[_json.Fields])
 
 
 class Parts:
@@ -149,7 +150,7 @@ def listed(owner: dict[str, Any], field: str) -> list[dict[str, Any]]:
     if raw is None or _json.first(raw) != b"[":
         return []
     try:
-        owner[field] = inner = msgspec.json.decode(raw, type=list[_json.Fields])
+        owner[field] = inner = _objects.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise AnswerError(f"the answer's `{field}` is no list of objects; expected one") from None
     return inner

@@ -70,13 +70,14 @@ class Objects:
 
     def put(self, chosen: Floats, tops: list[list[float]]) -> None:
         """Write other numbers; a NaN among the likeliest takes its token out."""
-        for entry, value, listed, values in zip(self._entries, chosen, self._lists, tops, strict=True):
+        for entry, value in zip(self._entries, chosen, strict=True):
             entry["logprob"] = value
-            if len(listed) > len(values):
-                del listed[len(values):]
+        for listed, values in zip(self._lists, tops, strict=True):
             for each, number in zip(listed, values, strict=False):
                 each["logprob"] = number
-            if any(map(math.isnan, values)):
+            if len(listed) > len(values):
+                del listed[len(values):]
+            if listed and math.isnan(sum(values)):
                 listed[:] = [each for each in listed if not math.isnan(each["logprob"])]
         self._owner[self._field] = msgspec.Raw(orjson.dumps(self._entries))
 
