@@ -55,14 +55,14 @@ class Marked(Spec, frozen=True):
         if fault == "short":
             changed = changed.astype(np.float32)
         if fault == "roles":
-            roles[roles == Role.CONTROL] = 7
+            roles[roles == Role.NONE] = 7
         if fault == "sums":
             changed[roles == Role.MARKED] *= 1.1
         if fault == "negative":
             changed[:, 0] -= 1.0
             changed[:, 1] += 1.0
         if fault == "touches":
-            changed[roles == Role.CONTROL] = changed[roles == Role.CONTROL, ::-1]
+            changed[roles == Role.NONE] = changed[roles == Role.NONE, ::-1]
         return Embedded(changed, roles)
 
     def verify(self, case: Case) -> Examination:
