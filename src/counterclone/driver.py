@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from counterclone.answers import Reply
-from counterclone.budgets import Meter
+from counterclone.budgets import BYTES_PER_TOKEN, Meter
 from counterclone.errors import BudgetExhausted, TargetError
 from counterclone.protocols import Target
 from counterclone.queries import Inputs, Prompt
@@ -43,7 +43,7 @@ async def drive(asking: Generator[Inputs, Reply, T], target: Target, meter: Mete
             except BudgetExhausted as error:
                 return _last_words(asking, error)
             reply = _checked(await target.query(inputs), len(rows))
-            meter.numbers += reply.rows.size
+            meter.numbers += _told(reply)
             inputs = asking.send(reply)
     except StopIteration as stop:
         result: T = stop.value
@@ -69,6 +69,12 @@ def _last_words(asking: Generator[Inputs, Reply, T], error: BudgetExhausted) -> 
     with contextlib.suppress(RuntimeError):  # it won't even end when it is closed
         asking.close()
     return None
+
+
+def _told(reply: Reply) -> int:
+    """What an answer is paid by: its numbers, and the tokens of its texts, which four bytes count as one of."""
+    found = reply.rows.size + (0 if reply.vectors is None else reply.vectors.size)
+    return found + sum(len(text.encode(errors="replace")) for text in reply.texts or ()) // BYTES_PER_TOKEN
 
 
 def _checked(reply: Reply, n_queries: int) -> Reply:

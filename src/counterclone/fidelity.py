@@ -10,6 +10,7 @@ from counterclone.statistics import Interval, proportion
 
 LEAST = 1e-6
 Labels = NDArray[np.intp]
+Vectors = NDArray[np.float64]
 
 
 def agreement(labels: Labels, others: Labels) -> Interval:
@@ -75,3 +76,24 @@ def calibration_error(rows: Rows, truth: Labels, n_bins: int = 15) -> float:
     bins = np.minimum((confidence * n_bins).astype(np.intp), n_bins - 1)
     gaps = np.bincount(bins, weights=confidence - correct, minlength=n_bins)
     return float(np.abs(gaps).sum() / len(rows))
+
+
+def overlap(vectors: Vectors, others: Vectors, k: int = 10) -> float:
+    """The mean share of each input's k nearest, by cosine, that two encoders have in common.
+
+    Args:
+        vectors: of the target, (n, dimensions).
+        others: of the copy, (n, other dimensions).
+        k: neighbours, fewer where there are fewer inputs.
+    """
+    k = max(min(k, len(vectors) // 2 - 1), 1)
+    nearest = [_nearest(each, k) for each in (vectors, others)]
+    return float(np.mean([len(set(one) & set(other)) / k for one, other in zip(*nearest, strict=True)]))
+
+
+def _nearest(vectors: Vectors, k: int) -> list[list[int]]:
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
+    scores = units @ units.T
+    np.fill_diagonal(scores, -np.inf)
+    found: list[list[int]] = np.argsort(-scores, axis=1, kind="stable")[:, :k].tolist()
+    return found

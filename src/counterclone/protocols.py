@@ -242,6 +242,28 @@ class Surrogate(Protocol):
         ...
 
 
+class Writer(Protocol):
+    """What an attack builds of a language model.
+
+    Laws: pure; as many texts as prompts.
+    """
+
+    def write(self, inputs: list[str]) -> list[str]:
+        """The likeliest answers to prompts: (queries,)."""
+        ...
+
+
+class Embedder(Protocol):
+    """What an attack builds of an encoder.
+
+    Laws: pure; finite; always as many dimensions.
+    """
+
+    def embed(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Vectors: (queries, dimensions)."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prior:
     """What an attacker knows before the first query.
@@ -249,11 +271,12 @@ class Prior:
     Attributes:
         budget: queries that will be answered.
         pool: inputs without answers, shuffled: (n, features), or texts.
-        classes: how many there are.
+        classes: how many there are, 0 where answers are texts or vectors.
         lower: the least value of each feature that is sensible, (features,); empty for texts.
         upper: the largest, likewise.
         is_open: whether values beyond them are answered too.
-        shows: what an answer has, of `labels`, `scores`, `logits` and `ids`; labels are always there.
+        shows: what an answer has, of `labels`, `scores`, `logits`, `ids` and `bias` (it follows a `Prompt`'s
+            bias), where labels are always there; or `texts`, or `vectors`.
     """
 
     budget: int
@@ -277,11 +300,36 @@ class Attack(Protocol):
     """
 
     needs: ClassVar[frozenset[str]]
-    """`numbers` or `text`, whatever it asks with, and what an answer must show: `scores`, `logits` or `ids`."""
+    """`numbers` or `text`, whatever it asks with, and what an answer shows: `scores`, `logits`, `ids`, `bias`."""
     is_exact: ClassVar[bool]
     """Whether it recovers the model itself, or knows the defence: run on callables and the loopback only."""
 
     def run(self, prior: Prior, rng: RandomGenerator) -> Asking:
+        """Ask, and build.
+
+        Args:
+            prior: what is known beforehand.
+            rng: everything random comes from it.
+        """
+        ...
+
+
+Making = Generator[Inputs, Reply, Writer | Embedder | None]
+"""As `Asking`, of a target that answers with texts or vectors."""
+
+
+class Imitation(Protocol):
+    """A way to copy a language model or an encoder.
+
+    Laws: an attack's; on a toy target it beats the most frequent answer, or what inputs alone tell of an encoder.
+    """
+
+    needs: ClassVar[frozenset[str]]
+    """As an attack's, with `texts` for a language model's answers or `vectors` for an encoder's."""
+    is_exact: ClassVar[bool]
+    """As an attack's."""
+
+    def run(self, prior: Prior, rng: RandomGenerator) -> Making:
         """Ask, and build.
 
         Args:

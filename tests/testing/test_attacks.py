@@ -169,13 +169,13 @@ def test_what_is_no_spec_is_told() -> None:
 def test_the_toy_targets_are_worth_copying() -> None:
     toys, again = example_targets(), example_targets()
     assert [(toy.name, toy.kind) for toy in toys] == [
-        ("linear", "numbers"), ("tree", "numbers"), ("network", "numbers"), ("words", "text")]
+        ("linear", "numbers"), ("tree", "numbers"), ("network", "numbers"), ("words", "text"), ("next token", "text")]
     for toy, same in zip(toys, again, strict=True):
         reply = toy.reply(toy.evaluate)
         np.testing.assert_array_equal(toy.evaluate, same.evaluate)
         np.testing.assert_allclose(reply.rows.sum(axis=1), 1.0)
         counts = np.bincount(top_labels(reply.rows), minlength=3)
-        assert counts.min() > 25
+        assert counts.min() > 25 or toy.name == "next token"
         assert counts.max() < 160
         assert ("logits" in toy.shows) == (reply.logits is not None)
         assert ("ids" in toy.shows) == (reply.ids is not None)

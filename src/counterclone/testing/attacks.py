@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from counterclone.answers import Reply, Rows, top_labels
 from counterclone.errors import BudgetExhausted
-from counterclone.protocols import Attack, Prior, Surrogate
+from counterclone.protocols import Attack, Imitation, Prior, Surrogate
 from counterclone.queries import Features, Inputs
 from counterclone.randomness import generator
 from counterclone.targets.local import softmax
+from counterclone.testing.imitations import check_imitation
 from counterclone.testing.language_models import Api, LanguageModel
 from counterclone.testing.laws import check_spec, demand
 
@@ -72,12 +73,12 @@ class Run(NamedTuple):
     surrogate: Surrogate | None
 
 
-def check_attack(attack: Attack, *, seed: int = 0) -> None:
+def check_attack(attack: Attack | Imitation, *, seed: int = 0) -> None:
     """Try every law of an attack.
 
     The toy targets are a linear model, a decision tree and a network with one hidden layer on four features, and a
     linear model of words, of three classes each, and a language model of the next of twenty tokens; those are
-    attacked whose answers show what the attack needs.
+    attacked whose answers show what the attack needs. Those that need texts or vectors have toys of their own.
 
     Args:
         attack: the spec, with the options to try.
@@ -86,6 +87,10 @@ def check_attack(attack: Attack, *, seed: int = 0) -> None:
     Raises:
         AssertionError: a law is broken; the message names it.
     """
+    if getattr(attack, "needs", frozenset()) & {"texts", "vectors"}:
+        check_imitation(cast(Imitation, attack), seed=seed)
+        return
+    attack = cast(Attack, attack)
     check_spec("attacks", attack)
     _check_flags(attack)
     needs = attack.needs - ASKS
@@ -242,7 +247,7 @@ def example_targets() -> tuple[Toy, ...]:
         Toy("tree", _tree, pool, evaluate, lower, upper, scores | {"ids"}, 600),
         Toy("network", _network, pool, evaluate, lower, upper, scores | {"logits"}, 2000),
         Toy("words", _words, texts[:N_POOL], texts[N_POOL:], np.empty(0), np.empty(0), scores, N_POOL),
-        Toy("next token", Api(LanguageModel(20, 4, is_scaled=False)).reply, texts[:N_POOL], texts[N_POOL:],
+        Toy("next token", Api(LanguageModel(20, 4, seed=10, is_scaled=False)).reply, texts[:N_POOL], texts[N_POOL:],
             np.empty(0), np.empty(0), frozenset({"labels", "logits", "bias"}), 2 * N_POOL),
     )
 
