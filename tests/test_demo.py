@@ -84,6 +84,7 @@ def check_watch(act: dict[str, Any]) -> None:
 def check_prove(act: dict[str, Any]) -> None:
     copied, independent = act["copied"], act["independent"]
     assert (copied["verdict"], independent["verdict"]) == ("proven", "not-proven")
+    assert act["is_checked"] is True
     assert copied["p_value"] < 1e-6 < 1e-3 < independent["p_value"]
     assert len(copied["accounts"]) == 1
     assert independent["accounts"] == ()
