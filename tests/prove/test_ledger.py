@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,6 +188,19 @@ def test_what_cannot_be_written_does_not_count(begin: Begin, keys: Custody, tmp_
     assert writer.size == size + 1
     writer.close()
     assert len(marked(tmp_path, keys)) == 1
+
+
+def test_it_takes_longer_where_no_thread_is_left(begin: Begin, keys: Custody, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    writer = begin()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    writer.append([entry(1, is_marked=True), entry(2)])
+    writer.append([entry(3, is_marked=True)])
+    writer.close()
+    assert len(marked(tmp_path, keys)) == 2
 
 
 def test_a_forked_process_writes_nothing(begin: Begin, tmp_path: Path) -> None:

@@ -226,10 +226,14 @@ class LedgerWriter:
 
     def _sync(self) -> None:
         """Wait until both files are on the disk, for both at once, which takes half as long."""
-        with ThreadPoolExecutor(1) as other:
-            payloads = other.submit(os.fdatasync, self._payloads)
+        try:
+            with ThreadPoolExecutor(1) as other:
+                payloads = other.submit(os.fdatasync, self._payloads)
+                os.fdatasync(self._log)
+                payloads.result()
+        except RuntimeError:  # the system has no thread left
+            os.fdatasync(self._payloads)
             os.fdatasync(self._log)
-            payloads.result()
 
     def _take_back(self, size: int) -> None:
         """Cut what was written of records that don't count; where even that fails, nothing more is taken."""
