@@ -20,15 +20,15 @@ from tests.prove.test_timestamps import waited_for
 
 from counterclone import Guard
 from counterclone.answers import Reply
-from counterclone.compose import mark_keys
+from counterclone.compose import dossier, mark_keys
 from counterclone.compose.prove import Options, prove
 from counterclone.errors import ConfigError
 from counterclone.evidence import Evidence, Role, Served
 from counterclone.guard import asgi
 from counterclone.marks.triggers import Triggers
 from counterclone.protocols import Case, Examination
+from counterclone.prove import bundle, reading, timestamps
 from counterclone.prove import opened as records
-from counterclone.prove import reading, timestamps
 from counterclone.prove.commitments import Chain, Commitment
 from counterclone.prove.custody import Custody, mark_key, order_key
 from counterclone.queries import Features
@@ -460,3 +460,21 @@ def test_commitments_are_pooled_over_epochs(tmp_path: Path, monkeypatch: pytest.
     for others in ({"commitment": 1}, {"stops_early": True}, {"dossier": tmp_path / "d.zip"}):
         with pytest.raises(ConfigError, match="--pool"):
             prove(Options(suspect=student, pools=True, **others), file, lambda _: None)
+
+
+def test_timestamps_go_into_the_dossier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch)
+    served(guard, "ann", generator(6, "asked").normal(size=(100, N_FEATURES)))
+    guard.close()
+    theirs, keys = authority.Authority(), tmp_path / "counterclone.marks"
+    (tmp_path / "tsa.pem").write_bytes(theirs.roots)
+    roots = timestamps.Roots.load(tmp_path / "tsa.pem")
+    with authority.listening(theirs) as url:
+        timestamps.stamp_commitments(keys, timestamps.Authority(url, roots))
+    options = Options(suspect=lambda inputs: np.eye(N_CLASSES)[truth(inputs)], dossier=tmp_path / "d.zip")
+    prove(options, str(tmp_path / "counterclone.toml"), lambda _: None)
+    assert dossier.verify(tmp_path / "d.zip", None).holds
+    files = bundle.read(tmp_path / "d.zip")
+    statement = orjson.loads(files["commitments.json"])[0]["statement"].encode()
+    stamp = timestamps.verified(files["timestamps/000001.tsr"], statement, roots, "the dossier")
+    assert stamp.time == theirs.now.timestamp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from counterclone.report import dossier as page
 from counterclone.targets.local import Local
 
 CHECKER = "check_dossier.py"
+STAMP_PREFIX = "timestamps/"
 ANSWER_SECONDS = 60.0
 PAGE, MEASURES, README = "report.html", "measures.json", "README.txt"
 HOW_TO_CHECK = """\
@@ -42,6 +43,10 @@ To compute every figure again without trusting whoever made this file:
 or, with nothing but Python and numpy:
     python3 check_dossier.py THIS.zip
 Take check_dossier.py from a release of counterclone rather than from here: a forger could have changed it.
+
+Where there are timestamps, an authority (RFC 3161) says when it had a commitment's digest, the SHA-256 of its
+statement in commitments.json. With the root certificate that the authority publishes:
+    openssl ts -verify -digest DIGEST -in timestamps/NUMBER.tsr -CAfile ROOT.pem
 """
 
 
@@ -60,6 +65,7 @@ class Tested:
         verdict: what was found.
         began: seconds since 1970.
         ended: likewise.
+        stamps: the timestamps of commitments, by their files' names.
     """
 
     keys: Custody
@@ -72,6 +78,7 @@ class Tested:
     verdict: Verdict
     began: float
     ended: float
+    stamps: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
@@ -97,6 +104,7 @@ def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
     grounds = claims(tested.verdict, _accepted(dossier.terms), measures)
     files = {**dossier.files(), MEASURES: msgspec.json.format(msgspec.json.encode(measures), indent=1),
              PAGE: page.page(dossier, tested.commitment, grounds, measures).encode(),
+             **{STAMP_PREFIX + name: content for name, content in tested.stamps.items()},
              CHECKER: checker(), README: HOW_TO_CHECK.encode()}
     bundle.write(path, with_manifest(files, tested.keys))
 

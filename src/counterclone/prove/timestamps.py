@@ -216,6 +216,21 @@ def of_commitment(folder: Path, number: int, signed: Signed, roots: Roots) -> St
     return _kept(folder / commitments.FOLDER / f"{number:06d}{SUFFIX}", signed, roots)
 
 
+def kept(folder: Path) -> dict[str, bytes]:
+    """The timestamps of commitments as they came, by their files' names.
+
+    Args:
+        folder: of the keys.
+
+    Raises:
+        LedgerError: one can't be read.
+    """
+    try:
+        return {path.name: path.read_bytes() for path in sorted((folder / commitments.FOLDER).glob(f"*{SUFFIX}"))}
+    except OSError as error:
+        raise _unreadable(Path(error.filename or folder), error) from None
+
+
 def of_heads(part: Path, heads: Sequence[Signed], roots: Roots) -> dict[int, Stamp]:
     """The timestamps of a part's heads, by their size.
 
@@ -287,8 +302,12 @@ def _kept(path: Path, signed: Signed, roots: Roots) -> Stamp | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise LedgerError(f"{path}: {error.strerror or error}; expected a timestamp; let it be read") from None
+        raise _unreadable(path, error) from None
     return verified(content, signed.statement.encode(), roots, str(path))
+
+
+def _unreadable(path: Path, error: OSError) -> LedgerError:
+    return LedgerError(f"{path}: {error.strerror or error}; expected a timestamp; let it be read")
 
 
 def _authority(response: TimeStampResponse) -> str:
