@@ -24,7 +24,9 @@ _one = msgspec.json.Decoder(msgspec.Raw)
 
 
 def is_stream(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether an answer with these headers is a stream of events."""
+    """Whether an answer with these headers is a stream of events that nobody compressed."""
+    if headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+        return False
     return headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"text/event-stream"
 
 

@@ -168,8 +168,20 @@ def _together(queries: Sequence[Query]) -> Features | None:
 
 
 def _texts(query: Query) -> list[str]:
-    """Rows as text: as they are, or what isn't text in its canonical form."""
-    return [row if isinstance(row, str) else canonical_value(row).decode() for row in query.values]
+    """Rows as text: as they are, what is new in a conversation, or anything else in its canonical form."""
+    return [row if isinstance(row, str) else _said(row) or canonical_value(row).decode() for row in query.values]
+
+
+def _said(row: object) -> str:
+    """The last thing that the user said in a conversation, "" for what is none."""
+    messages = row.get("messages") if isinstance(row, dict) else None
+    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+        return ""
+    said = [each.get("content") for each in messages if each.get("role", "user") == "user"]
+    content = said[-1] if said else None
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return " ".join(text for text in texts if isinstance(text, str))
 
 
 def _payloads(query: Query, features: Features | None, reading: Reading) -> list[bytes]:
@@ -187,6 +199,8 @@ def _payloads(query: Query, features: Features | None, reading: Reading) -> list
 def _as_line(row: object) -> dict[str, object]:
     if isinstance(row, str):
         return {"text": row}
+    if isinstance(row, dict) and "messages" in row:
+        return {"messages": row["messages"]}
     return {"features": row} if _is_vector(row) else {"text": orjson.dumps(row).decode()}
 
 
