@@ -36,7 +36,8 @@ test: venv
 
 test-deep: venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[llm]'
-	$(BIN)/python -m pytest tests/attacks/test_convolution.py tests/serving tests/marks/test_tokens.py
+	$(BIN)/python -m pytest tests/attacks/test_convolution.py tests/attacks/test_transformer.py \
+		tests/attacks/test_task_distillation.py tests/serving tests/marks/test_tokens.py
 
 check: venv
 	$(BIN)/ruff check .

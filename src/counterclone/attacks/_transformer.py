@@ -202,6 +202,15 @@ class Transformer:
             The loss on held-out texts at each check.
         """
         torch = _torch()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # it is small: threads would wait for each other
+        try:
+            return self._learn(lesson, schedule, rng)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _learn(self, lesson: Lesson, schedule: Schedule, rng: Generator) -> list[float]:
+        torch = _torch()
         order = rng.permutation(len(lesson.tokens))
         n_held = max(len(order) // HELD_OUT, 1)
         held, learnt = _tensors(lesson.take(order[:n_held])), _tensors(lesson.take(order[n_held:]))

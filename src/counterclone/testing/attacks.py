@@ -247,7 +247,7 @@ def example_targets() -> tuple[Toy, ...]:
         Toy("tree", _tree, pool, evaluate, lower, upper, scores | {"ids"}, 600),
         Toy("network", _network, pool, evaluate, lower, upper, scores | {"logits"}, 2000),
         Toy("words", _words, texts[:N_POOL], texts[N_POOL:], np.empty(0), np.empty(0), scores, N_POOL),
-        Toy("next token", Api(LanguageModel(20, 4, seed=10, is_scaled=False)).reply, texts[:N_POOL], texts[N_POOL:],
+        Toy("next token", Api(LanguageModel(20, 4, 10, is_scaled=False)).reply, texts[:N_POOL], texts[N_POOL:],
             np.empty(0), np.empty(0), frozenset({"labels", "logits", "bias"}), 2 * N_POOL),
     )
 
