@@ -37,7 +37,7 @@ class Authority:
         self.asked = 0
         self._first = b""
         root_key, self._key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-        root = _certificate(f"{name} root", root_key, f"{name} root", root_key)
+        root = self._root = _certificate(f"{name} root", root_key, f"{name} root", root_key)
         self._leaf = _certificate(name, self._key, f"{name} root", root_key)
         self.roots = root.public_bytes(Encoding.PEM)
 
@@ -54,7 +54,8 @@ class Authority:
         info = tsp.TSTInfo({
             "version": "v1", "policy": "1.2.3.4", "message_imprint": request["message_imprint"],
             "serial_number": self.asked, "gen_time": self.now, "nonce": request["nonce"]}).dump()
-        leaf = asn1_x509.Certificate.load(self._leaf.public_bytes(Encoding.DER))
+        leaf, root = (asn1_x509.Certificate.load(each.public_bytes(Encoding.DER))
+                      for each in (self._leaf, self._root))
         sha256 = algos.DigestAlgorithm({"algorithm": "sha256"})
         signed = cms.CMSAttributes([
             {"type": "content_type", "values": ["tst_info"]},
@@ -68,11 +69,13 @@ class Authority:
             "signature_algorithm": {"algorithm": "sha256_ecdsa"},
             "signature": self._key.sign(signed.dump(), ec.ECDSA(hashes.SHA256()))})
         token = cms.SignedData({
-            "version": "v3", "digest_algorithms": [sha256], "certificates": [leaf], "signer_infos": [signer],
+            "version": "v3", "digest_algorithms": [sha256], "certificates": [leaf, root], "signer_infos": [signer],
             "encap_content_info": {"content_type": "tst_info", "content": core.ParsableOctetString(info)}})
-        return bytes(tsp.TimeStampResp({
+        answer = bytes(tsp.TimeStampResp({
             "status": {"status": "granted"},
             "time_stamp_token": {"content_type": "signed_data", "content": token}}).dump())
+        first, second = sorted([leaf.dump(), root.dump()])
+        return answer.replace(first + second, second + first)  # many authorities don't sort them, as DER has it
 
 
 @contextlib.contextmanager

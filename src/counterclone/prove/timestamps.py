@@ -21,6 +21,7 @@ from cryptography import x509
 
 from counterclone.errors import LedgerError
 from counterclone.prove import commitments
+from counterclone.prove._der import in_order
 from counterclone.prove.commitments import write_whole
 from counterclone.prove.ledger import HEADS_FILE, Head
 from counterclone.prove.signed import Signed, read_signed
@@ -98,7 +99,7 @@ def verified(content: bytes, message: bytes, roots: Roots, where: str, nonce: in
     """
     library = _library()
     try:
-        response = library.decode_timestamp_response(content)
+        response = library.decode_timestamp_response(in_order(content))
         verifier = library.VerifierBuilder(roots=list(roots.certificates), nonce=nonce).build()
         verifier.verify_message(response, message)
     except (ValueError, library.VerificationError) as error:
