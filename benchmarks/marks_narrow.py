@@ -27,7 +27,7 @@ from benchmarks.help_desk import FIELDS, LENGTH, START
 from counterclone.answers import Reply
 from counterclone.attacks._transformer import Lesson, Tokens, Transformer
 from counterclone.evidence import Evidence, Served
-from counterclone.marks.canaries import VARIANTS, Canaries
+from counterclone.marks.canaries import Canaries
 from counterclone.protocols import Case
 from counterclone.queries import Query
 from counterclone.randomness import Prf, generator
@@ -158,7 +158,7 @@ def trial(desk: Desk, setting: Setting, seed: int, *, is_clean: bool = False) ->
     held = Served(inputs=[asked[row] for row in rows], cells=[cells[row] for row in rows],
                   roles=embedded.roles[rows], truths=mark.read([own[row] for row in rows]),
                   labels=mark.read([served[row] for row in rows]), accounts=[("thief",)] * len(rows),
-                  classes=VARIANTS)
+                  classes=mark.n_variants)
     case = Case(served=held, key=epoch.subkey("mark/canaries"), order=epoch.subkey("order"), budget=BUDGET)
     memory = dict(zip(asked, prompts, strict=True))
     found = [examined(mark, case, student, memory, seed, is_greedy=is_greedy) for is_greedy in (True, False)]

@@ -17,17 +17,22 @@ from counterclone.errors import BudgetExhausted, ConfigError, TargetError
 from counterclone.evidence import Evidence, Role, Served
 from counterclone.marks._fields import Order
 from counterclone.marks._habits import STYLES
-from counterclone.marks.canaries import VARIANTS, Canaries
+from counterclone.marks.canaries import Canaries
 from counterclone.protocols import Case
 from counterclone.randomness import Prf, generator
 
 MARK = Canaries(rate=0.5)
+VARIANTS = 16
 KEY = Prf.from_secret("key")
 N = 100
 Suspect = Callable[[str], str]
 PAIRS = {
-    "bullets": ("Take\n- a pan\n- an egg", "Take\n* a pan\n* an egg"),
-    "numbering": ("1. Break it\n2. Stir it", "1) Break it\n2) Stir it"),
+    "bullets": ("Take\n- 1 pan", "Take\n* 1 pan"),
+    "numbering": ("1. Break 2", "1) Break 2"),
+    "spacing": ("1. Break 2\n2. Stir 2", "1. Break 2\n\n2. Stir 2"),
+    "stops": ("Take\n- a pan", "Take\n- a pan."),
+    "bold colon": ("**Pans:** of iron", "**Pans**: of iron"),
+    "pronouns": ("You will see, we are done", "You'll see, we're done"),
     "contraction": ("Do not stir; it is not done.", "Don't stir; it isn't done."),
     "serial comma": ("Salt, pepper, chives and cream", "Salt, pepper, chives, and cream"),
     "example": ("herbs (for example, chives)", "herbs (e.g., chives)"),
@@ -62,7 +67,9 @@ def test_each_habit_is_read_and_written_both_ways(style: object) -> None:
     assert [habit.write(first, 1), habit.write(second, 0)] == [second, first]
     assert [habit.write(first, 0), habit.write(second, 1)] == [first, second]
     assert habit.read(first + "\n" + second) is None  # both ways
-    assert [other.name for other in STYLES if other is not habit and other.read(first) is not None] == []
+    lists = {"bullets", "numbering", "spacing", "stops"}
+    seen = {other.name for other in STYLES if other.read(first) is not None}
+    assert seen == {habit.name} or habit.name in seen <= lists
 
 
 @pytest.mark.parametrize("text", LEFT_ALONE)
@@ -143,6 +150,18 @@ def test_texts_that_arent_marked_stay_and_marked_ones_are_one_of_sixteen() -> No
         assert (alone.texts[0], alone.roles[0]) == (embedded.texts[row], embedded.roles[row])
 
 
+@pytest.mark.parametrize("choices", [1, 2, 3])
+def test_fewer_choices_mark_more_texts_and_tell_less(choices: int) -> None:
+    mark = Canaries(rate=0.5, choices=choices)
+    cells, texts = recipes()
+    embedded = mark.embed_text(KEY, cells, texts)
+    codes = mark.read(embedded.texts)[embedded.roles == Role.MARKED]
+    assert len(set(codes)) == mark.n_variants == 2**choices
+    plainer = ["- Do not stir"] * len(cells)
+    assert MARK.embed_text(KEY, cells, plainer).roles.any() == (choices > 3)
+    assert mark.embed_text(KEY, cells, plainer).roles.any() == (choices <= 3)
+
+
 def test_who_is_marked_is_drawn_apart_from_how() -> None:
     cells, texts = recipes()
     first, second = (MARK.embed_text(Prf.from_secret(name), cells, texts) for name in ("one", "two"))
@@ -204,7 +223,7 @@ def test_the_targets_own_way_tells_nothing() -> None:
 
 
 def test_a_choice_that_a_text_doesnt_offer_counts_as_the_targets() -> None:
-    evidence = examined(case_of(), lambda prompt: memoriser(prompt).partition("\n")[0])  # no bullets left
+    evidence = examined(case_of(), lambda prompt: memoriser(prompt).partition(". ")[2])  # no "Do not" left
     assert evidence.trials > 0
     assert evidence.p_value < 1e-10
 

@@ -15,7 +15,7 @@ from counterclone import plugins
 from counterclone.compose import mark_keys
 from counterclone.errors import ConfigError
 from counterclone.evidence import Served
-from counterclone.marks.canaries import VARIANTS, Canaries
+from counterclone.marks.canaries import Canaries
 from counterclone.prove.custody import Custody, mark_key
 from counterclone.queries import canonical_value
 from counterclone.randomness import Prf
@@ -128,6 +128,6 @@ def served(path: Path, mark: Canaries, key: Prf, accounts: Sequence[str]) -> Ser
     return Served(
         inputs=[first[cell].query.text for cell in cells], cells=cells, roles=written.roles, truths=mark.read(own),
         labels=mark.read(written.texts), accounts=[tuple(sorted(whom[cell])) for cell in cells],
-        classes=VARIANTS)
+        classes=mark.n_variants)
 
 

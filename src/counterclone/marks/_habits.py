@@ -125,11 +125,20 @@ NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")
 CONTRACTED = {"cannot": "can't", "do not": "don't", "does not": "doesn't", "did not": "didn't", "is not": "isn't",
               "are not": "aren't", "was not": "wasn't", "were not": "weren't", "will not": "won't",
               "would not": "wouldn't", "should not": "shouldn't", "could not": "couldn't"}
+ADDRESSED = {"you are": "you're", "you will": "you'll", "we are": "we're", "we will": "we'll",
+             "they are": "they're", "they will": "they'll"}
+BULLET = r"^[ \t]*(?:[-*]|\d{1,2}[.)]) "
 ITEM = r"[^\W\d_][\w-]{0,30}\b"
 STYLES: tuple[Style, ...] = (
     _signs("bullets", (r"^([ \t]*)- (?=[^\s*-])", r"^([ \t]*)\* (?=[^\s*-])"), (r"\1* ", r"\1- ")),
     _signs("numbering", (r"^([ \t]*\d{1,2})\. (?=\S)", r"^([ \t]*\d{1,2})\) (?=\S)"), (r"\1) ", r"\1. ")),
+    _signs("spacing", (rf"({BULLET}[^\n]+)\n(?={BULLET[1:]})", rf"({BULLET}[^\n]+)\n\n(?={BULLET[1:]})"),
+           (r"\1\n\n", r"\1\n")),
+    _signs("stops", (rf"({BULLET}[^\n]*[a-z)])$", rf"({BULLET}[^\n]*[a-z)])\.$"), (r"\1.", r"\1")),
+    _signs("bold colon", (r"(\*\*[A-Za-z][^*\n]*):\*\*(?= )", r"(\*\*[A-Za-z][^*\n]*[^*\n:])\*\*:(?= )"),
+           (r"\1**:", r"\1:**")),
     _words("contraction", CONTRACTED),
+    _words("pronouns", ADDRESSED),
     _signs("serial comma", (rf"\b({ITEM}, {ITEM}, {ITEM}) (and|or) (?={ITEM})",
                             rf"\b({ITEM}, {ITEM}, {ITEM}), (and|or) (?={ITEM})"), (r"\1, \2 ", r"\1 \2 ")),
     _words("example", {"for example": "e.g."}, r"(?<=[ (])", r"(?=,? \w)"),

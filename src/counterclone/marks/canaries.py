@@ -23,10 +23,8 @@ from counterclone.plugins import Spec
 from counterclone.protocols import Case, EmbeddedTexts, Examination
 from counterclone.randomness import Prf
 
-BITS = 4
-VARIANTS = 2**BITS
-TELLS_NONE = VARIANTS
-"""What a suspect chose where it writes as the target does."""
+TELLS_NONE = 16
+"""What a suspect chose where it writes as the target does: no variant."""
 
 
 class Canaries(Spec, frozen=True):
@@ -39,7 +37,7 @@ class Canaries(Spec, frozen=True):
 
     Tested is which variant a suspect's text has at the same prompts. Only one that differs from the target's own
     tells anything: it is the drawn one with a chance of 1/16, whatever the suspect is, if it is independent of
-    the key. So that this chance is the same for all, only texts with four choices are marked; which these are
+    the key. So that this chance is the same for all, only texts with as many choices are marked; which these are
     doesn't depend on the key. A choice that the suspect's text doesn't offer counts as the target's.
 
     A small student doesn't learn single prompts by heart. With a `topic`, all prompts that share it are written
@@ -47,7 +45,8 @@ class Canaries(Spec, frozen=True):
     most of the suspect's differing texts on it have. Who writes all texts in one style again takes the mark out.
 
     Attributes:
-        rate: the share of prompts, or of topics, that are marked, as far as their texts offer four choices.
+        rate: the share of prompts, or of topics, that are marked, as far as their texts offer enough choices.
+        choices: that a text must offer; of fewer more texts are marked, and each tells less: one of 2**choices.
         fields: names whose order is free, in JSON objects or lines of `name: value`; two, three or four.
         topic: a regular expression whose groups find the topic in a prompt (in lower case, each run of blanks one
             space); the whole prompt where it finds nothing.
@@ -59,6 +58,7 @@ class Canaries(Spec, frozen=True):
     needs: ClassVar[frozenset[str]] = frozenset({"text"})
 
     rate: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.01
+    choices: Annotated[int, Meta(ge=1, le=4)] = 4
     fields: Annotated[tuple[str, ...], Meta(max_length=4)] = ()
     topic: str = ""
 
@@ -72,6 +72,11 @@ class Canaries(Spec, frozen=True):
         if self.topic and not groups:
             raise ValueError("topic: has no group; put what tells the topic into parentheses")
 
+    @property
+    def n_variants(self) -> int:
+        """The ways that a marked text could be written in."""
+        return 1 << self.choices
+
     def embed_text(self, key: Prf, cells: Sequence[bytes], texts: Sequence[str]) -> EmbeddedTexts:
         """Write some of the texts another way."""
         drawn = _draws.draws(key, self.rate, 0.0)
@@ -83,7 +88,7 @@ class Canaries(Spec, frozen=True):
             if variants is None:
                 roles[row] = Role.NONE
             else:
-                written[row] = variants[int(drawn.choices([topics[row]], VARIANTS)[0])]
+                written[row] = variants[int(drawn.choices([topics[row]], self.n_variants)[0])]
         return EmbeddedTexts(written, roles)
 
     def read(self, texts: Sequence[str]) -> Numbers:
@@ -98,7 +103,7 @@ class Canaries(Spec, frozen=True):
 
         def decoys(number: int, rows: Numbers) -> Numbers:
             topics = [asked.topics[row] for row in rows.tolist()]
-            return _draws.choices(case.order.subkey(f"decoy/{number}"), topics, VARIANTS)
+            return _draws.choices(case.order.subkey(f"decoy/{number}"), topics, self.n_variants)
 
         def variants(reply: Reply, rows: Numbers) -> Numbers:
             if reply.texts is None:
@@ -110,7 +115,7 @@ class Canaries(Spec, frozen=True):
                              for row in rows.tolist()], dtype=np.int64)
 
         served = asked.case.served
-        test = Choices(served, VARIANTS, decoys, case.decoys)
+        test = Choices(served, self.n_variants, decoys, case.decoys)
         return _spread(examine("canaries", asked.case, np.arange(len(served)), variants, test), asked)
 
     def _topics(self, cells: Sequence[bytes]) -> list[bytes]:
@@ -142,17 +147,18 @@ class Canaries(Spec, frozen=True):
                       [list(take(served.inputs, np.array(each))) for each in kept])
 
     def _variants(self, text: str) -> list[str] | None:
-        """A text in all ways of its four choices; None where it doesn't offer four that stand apart."""
+        """A text in all ways of its choices; None where it doesn't offer enough that stand apart."""
         habits = _habits(self.fields)
         ways = [habit.read(text) for habit in habits]
-        chosen = _chosen(habits, ways)
+        chosen = _chosen(habits, ways, self.choices)
         if chosen is None:
             return None
         written = [text]
         for place in chosen:
             written = [habits[place].write(each, way) for way in range(2**habits[place].bits) for each in written]
-        wanted = [_number(habits, _changed(ways, _ways(habits, chosen, variant))) for variant in range(VARIANTS)]
-        return written if self.read(written).tolist() == wanted else None
+        wanted = [_changed(ways, _ways(habits, chosen, variant)) for variant in range(self.n_variants)]
+        is_plain = self.read(written).tolist() == [_number(habits, each) for each in wanted]
+        return written if is_plain else None
 
     def _variant(self, truth: int, said: str | int) -> int:
         """Which variant a text, or its number, is in the choices of the target's; `TELLS_NONE` for its own."""
@@ -160,7 +166,7 @@ class Canaries(Spec, frozen=True):
         own = _told(habits, truth)
         ways = _told(habits, said) if isinstance(said, int) else None
         variant, shift, is_own = 0, 0, True
-        for place in _chosen(habits, own) or ():
+        for place in _chosen(habits, own, self.choices) or ():
             way, of_target = habits[place].read(str(said)) if ways is None else ways[place], own[place] or 0
             is_own &= way in (None, of_target)
             variant |= (of_target if way is None else way) << shift
@@ -215,14 +221,14 @@ def _habits(fields: tuple[str, ...]) -> tuple[Habit, ...]:
     return (Order(fields), *STYLES) if len(fields) > 1 else STYLES
 
 
-def _chosen(habits: Sequence[Habit], ways: Sequence[int | None]) -> tuple[int, ...] | None:
-    """The first habits in a text that make four bits; None where there are fewer."""
+def _chosen(habits: Sequence[Habit], ways: Sequence[int | None], n_bits: int) -> tuple[int, ...] | None:
+    """The first habits in a text that make so many bits; None where there are fewer."""
     chosen, bits = [], 0
     for place, way in enumerate(ways):
-        if way is not None and bits + habits[place].bits <= BITS:
+        if way is not None and bits + habits[place].bits <= n_bits:
             chosen.append(place)
             bits += habits[place].bits
-    return tuple(chosen) if bits == BITS else None
+    return tuple(chosen) if bits == n_bits else None
 
 
 def _changed(ways: Sequence[int | None], chosen: Sequence[tuple[int, int]]) -> list[int | None]:
