@@ -2,7 +2,7 @@
 
 Both are over the same guard without a mark in the same process. An answer with a marked row waits for the disk
 before it leaves; the others don't. The highest rate is there to have enough of these to time. Where others use the
-machine, read the CPU, and of wall time the least round.
+machine, read the CPU, and the least of the rounds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from counterclone import Guard
 from counterclone.guard import asgi
 from counterclone.randomness import generator
 
-ROUNDS, WARM_UP = 5, 500
+ROUNDS, WARM_UP = 9, 500
 AT_MOST_US = 200.0
 """Asked of an answer, the log included."""
 FOLDER = Path(__file__).parent
@@ -56,7 +56,7 @@ class Load(NamedTuple):
     policies: str = ""
 
 
-LOADS = (Load(1, 5_000, 0.002), Load(1, 5_000, 0.002, POLICY), Load(1, 1_000, 0.05), Load(100, 200, 0.002))
+LOADS = (Load(1, 3_000, 0.002), Load(1, 3_000, 0.002, POLICY), Load(1, 600, 0.05), Load(100, 100, 0.002))
 
 
 class Times(NamedTuple):
@@ -179,7 +179,7 @@ def row(load: Load, plain: Sequence[Times], marked: Sequence[Times]) -> dict[str
         "cpu_plain_us": middle([each.level("cpu", None) for each in plain]), "cpu_added_us": middle(added("cpu")),
         "cpu_ratio": round(statistics.median(after.level("cpu", None) / before.level("cpu", None)
                                              for before, after in zip(plain, marked, strict=True)), 2),
-        "cpu_99_added_us": middle(added("cpu", 0.99)),
+        "cpu_99_added_us": middle(added("cpu", 0.99)), "cpu_99_added_us_least": min(added("cpu", 0.99)),
         "others_added_us": middle([after.others - before.others
                                    for before, after in zip(plain, marked, strict=True)]),
         "wall_plain_us": middle([each.level("wall", None) for each in plain]),
