@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
 from counterclone import statistics
 from counterclone.randomness import generator
@@ -180,15 +181,37 @@ def test_the_bound_of_a_weighted_sum_is_never_below_its_chance(weights: Numbers,
         assert bound >= exact * (1.0 - 1e-6)
 
 
-def test_the_bound_of_a_weighted_sum_is_that_of_chernoff_for_equal_weights() -> None:
-    hits, trials = 70, 100
+@pytest.mark.parametrize(("hits", "trials", "times"), [
+    (70, 100, 3.5), (1_090, 2_000, 1.6), (50_900, 100_000, 1.2)])
+def test_the_bound_of_a_weighted_sum_is_close_for_equal_weights(hits: int, trials: int, times: float) -> None:
     share = hits / trials
     divergence = share * math.log(share / 0.5) + (1.0 - share) * math.log((1.0 - share) / 0.5)
-    bound = statistics.weighted_tail(hits - 50.0, np.ones(trials), 0.5)
-    assert bound == pytest.approx(math.exp(-trials * divergence), rel=1e-3)
-    assert statistics.binomial_tail(hits, trials, 0.5) < bound
-    assert statistics.weighted_tail(-1.0, np.ones(trials), 0.5) == 1.0
+    exact = statistics.binomial_tail(hits, trials, 0.5)
+    bound = statistics.weighted_tail(hits - 0.5 * trials, np.ones(trials), 0.5)
+    assert exact < bound < min(times * exact, math.exp(-trials * divergence))
+
+
+def test_a_few_weights_that_carry_the_sum_are_bounded_by_chernoff() -> None:
+    bound = statistics.weighted_tail(4.0, np.ones(8), 0.5)
+    assert bound == pytest.approx(2.0**-8, rel=0.01)
+    assert statistics.weighted_tail(4.5, np.ones(8), 0.5) < 1e-3  # beyond what can be
+    assert statistics.weighted_tail(-1.0, np.ones(8), 0.5) == 1.0
     assert statistics.weighted_tail(0.0, np.empty(0), 0.5) == 1.0
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.2])
+def test_the_bound_is_close_for_weights_that_differ(rate: float) -> None:
+    """A thousand of one and of minus one each, and five hundred of three, convolved."""
+    ones, threes = (stats.binom.pmf(np.arange(n + 1), n, rate) for n in (1_000, 500))
+    spaced = np.zeros(1_501)
+    spaced[::3] = threes
+    chances = np.convolve(np.convolve(ones, ones[::-1]), spaced)
+    sums = np.arange(len(chances)) - 1_000.0 - 1_500.0 * rate
+    weights = np.repeat([1.0, -1.0, 3.0], [1_000, 1_000, 500])
+    for deviations in (1.0, 3.0, 5.0, 8.0):
+        place = int(np.searchsorted(sums, deviations * np.sqrt(rate * (1.0 - rate) * (weights @ weights))))
+        exact = chances[place:].sum()
+        assert exact < statistics.weighted_tail(float(sums[place]), weights, rate) < 3.0 * exact
 
 
 def test_the_bound_stays_one_far_out_in_the_tail() -> None:

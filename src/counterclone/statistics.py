@@ -82,8 +82,10 @@ def hypergeometric_tail(hits: int, marked: int, controls: int, differing: int) -
 def weighted_tail(total: float, weights: NDArray[np.float64], rate: float) -> float:
     """A bound on P(sum of weights x (B - rate) >= total), B independent and Bernoulli(rate), for any weights.
 
-    Chernoff's: the least of exp(K(s) - s total) over s > 0, where K is the sum of the logarithms of the terms'
-    moment generating functions. At 1e-6 it asks for 5.3 standard deviations instead of 4.8 (Chernoff 1952).
+    Chernoff's (1952), the least of exp(K(s) - s total) over s > 0, where K is the sum of the logarithms of the
+    terms' moment generating functions; times a bound on what is left under the tilted chances, where the sum is
+    normal up to the inequality of Berry and Esseen (constant of Shevtsova 2010). With thousands of terms of like
+    size it asks for 4.9 standard deviations at 1e-6, a normal tail for 4.8 and Chernoff's bound alone for 5.3.
     """
     spread = _weighted_spread(weights, rate)
     if total <= 0.0 or spread == 0.0:
@@ -96,7 +98,29 @@ def weighted_tail(total: float, weights: NDArray[np.float64], rate: float) -> fl
         return float(counts @ _log_moments(s * distinct, rate)) - s * total
 
     found = optimize.minimize_scalar(bound, bounds=(-3.0, 6.0), method="bounded")  # every s is valid
-    return float(np.exp(min(float(found.fun), 0.0)))
+    left = _left(steepest * math.exp(float(found.x)), distinct, counts, rate)
+    return float(np.exp(min(float(found.fun), 0.0)) * left)
+
+
+def _left(s: float, weights: NDArray[np.float64], counts: NDArray[np.int64], rate: float) -> float:
+    """A bound on E exp(-s Y) over Y >= 0, where Y is the sum less the total, its bits tilted by exp(s weight).
+
+    As an integral of s exp(-s y) P(0 <= Y <= y), it is at most that of a normal density, whatever its mean, and
+    twice the distance from it.
+    """
+    odds = rate * np.exp(np.clip(s * weights, -LARGEST_LOG, LARGEST_LOG))
+    hit: NDArray[np.float64] = odds / (odds + 1.0 - rate)
+    spreads = hit * (1.0 - hit)
+    variance = float(counts @ (weights**2 * spreads))
+    if variance <= 0.0:
+        return 1.0
+    third = float(counts @ (np.abs(weights) ** 3 * spreads * (hit**2 + (1.0 - hit) ** 2)))
+    spread = math.sqrt(variance)
+    return min(1.0, 1.0 / (math.sqrt(2.0 * math.pi) * s * spread) + 2.0 * SHEVTSOVA * third / spread**3)
+
+
+SHEVTSOVA = 0.56
+"""Of the inequality of Berry and Esseen for terms that aren't alike."""
 
 
 def weighted_e_value(total: float, weights: NDArray[np.float64], rate: float) -> float:

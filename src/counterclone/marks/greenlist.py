@@ -41,7 +41,7 @@ class Greenlist(Spec, frozen=True):
     `unique` counts each distinct pair once: exact, quick for texts that are all marked, blind for a share of a
     tenth. `difference` weighs each pair by how much more often the suspect writes it than the owner's own unmarked
     model does. `mixture` lets a public model explain a part of that, which a suspect with other training data
-    needs. Both bound the tail (Chernoff), exactly for any weights, and the weights know no key. `both` is the
+    needs. Both bound the tail, for any weights, and the weights know no key. `both` is the
     better of `unique` and `mixture`, paid for by a factor of two.
 
     Attributes:
