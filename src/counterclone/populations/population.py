@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import orjson
@@ -15,6 +16,10 @@ from counterclone.errors import ConfigError
 from counterclone.exchanges import Exchanges
 from counterclone.queries import Features
 
+_Item = TypeVar("_Item", np.float64, np.object_)
+
+Texts = NDArray[np.object_]
+"""Prompts, (n,)."""
 Meta = dict[str, str]
 """What else is known of an account: `ip`, `payment`, `user_agent`, `asn`."""
 START = 1_764_000_000.0
@@ -31,15 +36,15 @@ class Population:
         kinds: what each is, for example `casual` or `campaign/natural`, (accounts,).
         meta: what is known of each, (accounts,).
         exchanges: whose `accounts` are places in `names`.
-        inputs: what was asked, (n, features); None where it wasn't kept.
-        scores: what was answered, (n, classes); None likewise.
+        inputs: what was asked, (n, features), or prompts, (n,); None where it wasn't kept.
+        scores: what was answered, (n, classes); None likewise, and of language models.
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     meta: tuple[Meta, ...]
     exchanges: Exchanges
-    inputs: Features | None = None
+    inputs: Features | Texts | None = None
     scores: Rows | None = None
 
     def __len__(self) -> int:
@@ -75,14 +80,16 @@ class Population:
         Raises:
             ConfigError: inputs and scores weren't kept.
         """
-        if self.inputs is None or self.scores is None:
+        if self.inputs is None:
             raise ConfigError("this population's inputs weren't kept; make it with raw=True")
         accounts, times = self.exchanges.accounts.tolist(), self.exchanges.times.tolist()
         with Path(path).open("wb") as file:
             for row, (account, time) in enumerate(zip(accounts, times, strict=True)):
+                query = {"text" if self.inputs.ndim == 1 else "features": self.inputs[row]}
+                answer = {} if self.scores is None else {"answer": {"scores": self.scores[row]}}
                 file.write(orjson.dumps(
-                    {"time": time, "account": self.names[account], "query": {"features": self.inputs[row]},
-                     "answer": {"scores": self.scores[row]}, "meta": self.meta[account]},
+                    {"time": time, "account": self.names[account], "query": query, **answer,
+                     "meta": self.meta[account]},
                     option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
 
 
@@ -99,7 +106,7 @@ def join(*populations: Population) -> Population:
 
 
 def assembled(*, names: Sequence[str], kinds: Sequence[str], meta: Sequence[Meta], parts: Sequence[Exchanges],
-              inputs: Sequence[Features | None], scores: Sequence[Rows | None]) -> Population:
+              inputs: Sequence[Features | Texts | None], scores: Sequence[Rows | None]) -> Population:
     """One population of exchanges in any order; gaps are counted anew."""
     order = np.argsort(np.concatenate([part.times for part in parts]), kind="stable")
     columns = {}
@@ -122,6 +129,6 @@ def gaps(accounts: NDArray[np.intp], times: NDArray[np.float64]) -> NDArray[np.f
     return found
 
 
-def _joined(parts: Sequence[NDArray[np.float64] | None], order: NDArray[np.intp]) -> NDArray[np.float64] | None:
+def _joined(parts: Sequence[NDArray[_Item] | None], order: NDArray[np.intp]) -> NDArray[_Item] | None:
     kept = [part for part in parts if part is not None]
     return np.concatenate(kept)[order] if len(kept) == len(parts) else None
