@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -77,6 +78,14 @@ def test_code_data_and_doubtful_places_are_left_alone(text: str) -> None:
     for habit in STYLES:
         assert habit.read(text) is None
         assert [habit.write(text, way) for way in (0, 1)] == [text, text]
+
+
+@pytest.mark.parametrize("text", ['"' * 20_000, "“a" * 20_000, "**a" * 10_000, "- a\n" * 10_000, "a-" * 20_000,
+                                  "a, " * 10_000, '{"a":' * 10_000, "```a" * 10_000], ids=lambda text: text[:4])
+def test_long_odd_texts_take_no_longer_than_others(text: str) -> None:
+    started = time.process_time()
+    Canaries(fields=("a", "b")).read([text])
+    assert time.process_time() - started < 2.0
 
 
 def test_quoted_words_are_left_alone() -> None:

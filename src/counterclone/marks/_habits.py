@@ -19,7 +19,7 @@ CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`|^(?: {4}|\t| ? ?
 WORD = re.compile(r"\S+")
 SIGNS = frozenset("@\\_={}<>/")
 """Of words that prose hasn't: paths, addresses, names of variables, tags."""
-QUOTED = re.compile(r'(?<=")[^"\n]*(?=")|(?<=“)[^”\n]*(?=”)')
+QUOTED = re.compile(r'(?<=")[^"\n]*(?=")|(?<=“)[^“”\n]*(?=”)')
 DATA = "{[<"
 """How texts begin that are data."""
 
@@ -138,7 +138,7 @@ STYLES: tuple[Style, ...] = (
     _signs("bold colon", (r"(\*\*[A-Za-z][^*\n]*):\*\*(?= )", r"(\*\*[A-Za-z][^*\n]*[^*\n:])\*\*:(?= )"),
            (r"\1**:", r"\1:**")),
     _words("contraction", CONTRACTED),
-    _words("pronouns", ADDRESSED),
+    _words("pronouns", ADDRESSED, after=r"(?= [a-z])"),
     _signs("serial comma", (rf"\b({ITEM}, {ITEM}, {ITEM}) (and|or) (?={ITEM})",
                             rf"\b({ITEM}, {ITEM}, {ITEM}), (and|or) (?={ITEM})"), (r"\1, \2 ", r"\1 \2 ")),
     _words("example", {"for example": "e.g."}, r"(?<=[ (])", r"(?=,? \w)"),
