@@ -13,8 +13,11 @@ import numpy as np
 from counterclone.answers import top_labels
 from counterclone.errors import AnswerError, TooLarge, UnknownFormat
 from counterclone.guard import encodings
+from counterclone.guard.dialects.anthropic import Anthropic
 from counterclone.guard.dialects.oip import Oip
+from counterclone.guard.dialects.openai import Openai
 from counterclone.guard.dialects.predict import Predict
+from counterclone.guard.events import Events
 from counterclone.protocols import Body, Dialect
 from counterclone.testing import dialects
 from fuzz.heads import Heads
@@ -48,6 +51,41 @@ def oip(data: bytes) -> None:
         _read_answer(Oip(), Body(body, headers), 1 + sum(rows) % 4)
 
 
+def openai(data: bytes) -> None:
+    """The API of OpenAI, whole answers and the data of events: the same, and what is said is written again."""
+    _read_either(Openai(), data)
+
+
+def anthropic(data: bytes) -> None:
+    """The API of Anthropic: the same."""
+    _read_either(Anthropic(), data)
+
+
+def events(data: bytes) -> None:
+    """Streams of events: however they are cut, nothing is lost, and the data are the same."""
+    cut, content = sum(data[:1]), data[1:]
+    whole, pieced = Events(LIMIT), Events(LIMIT)
+    one = whole.feed(content) + whole.finish()
+    two = pieced.feed(content[:cut]) + pieced.feed(content[cut:]) + pieced.finish()
+    for found in (one, two):
+        assert b"".join(event.raw for event in found) == content
+    assert [event.data for event in one if event.data] == [event.data for event in two if event.data]
+    for event in one:
+        if event.data:
+            again = Events(LIMIT)
+            written = event.with_data(b'{"a":1}').raw
+            assert [each.data for each in again.feed(written) + again.finish()] == [b'{"a":1}']
+
+
+def _read_either(dialect: Dialect, data: bytes) -> None:
+    kind, body = data[1:2], Body(data[PREFIX:], JSON)
+    if kind < b"\x80":
+        _read_query(dialect, body)
+    else:
+        with np.errstate(over="raise", invalid="raise", divide="raise"), contextlib.suppress(AnswerError):
+            dialects._use_answer(dialect, 1, "", body)
+
+
 def unpacking(data: bytes) -> None:
     """Compressed bodies: never more than the limit comes out."""
     with contextlib.suppress(UnknownFormat, TooLarge):
@@ -60,7 +98,8 @@ def heads(data: bytes) -> None:
     _heads().check(data)
 
 
-LAWS: dict[str, Law] = {"predict": predict, "oip": oip, "unpacking": unpacking, "heads": heads}
+LAWS: dict[str, Law] = {"predict": predict, "oip": oip, "openai": openai, "anthropic": anthropic, "events": events,
+                        "unpacking": unpacking, "heads": heads}
 
 
 def close() -> None:

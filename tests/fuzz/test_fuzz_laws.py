@@ -49,7 +49,7 @@ def test_any_bytes(law: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("law", ["predict", "oip"])
+@pytest.mark.parametrize("law", ["predict", "oip", "openai", "anthropic"])
 def test_documents_that_are_nearly_right(law: str) -> None:
     @settings(max_examples=300)
     @given(inputs(law), st.lists(st.integers(0, 1 << 30), min_size=1, max_size=3))

@@ -58,6 +58,8 @@ def test_other_lines_stay() -> None:
         b': a comment\r\nevent: x\r\ndata: {"b": 1}\r\nid: 7\r\n\r\n')
     assert event.with_data(b'{"b":\n1}').raw == (
         b': a comment\r\nevent: x\r\ndata: {"b":\r\ndata: 1}\r\nid: 7\r\n\r\n')
+    marked = read([b"\xef\xbb\xbfdata: 1\n\n"])[0]
+    assert marked.with_data(b"2").raw == b"\xef\xbb\xbfdata: 2\n\n"
     unended, = read([b"data: {}"])
     assert unended.with_data(b"[]").raw == b"data: []\n"
 

@@ -43,7 +43,8 @@ class Event(NamedTuple):
 
     def with_data(self, data: bytes) -> Event:
         """The event with other data; its other lines stay."""
-        lines = _LINE.findall(self.raw)
+        bare = self.raw.removeprefix(_MARK)
+        lines = [self.raw[:len(self.raw) - len(bare)], *_LINE.findall(bare)]
         place = next(i for i, line in enumerate(lines) if _is_data(line))
         end = lines[place][len(lines[place].rstrip(b"\r\n")):] or b"\n"
         written = b"".join(b"data: " + line + end for line in data.splitlines())

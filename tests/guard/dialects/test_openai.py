@@ -177,6 +177,12 @@ def test_strange_log_probabilities_can_not_be_read(choice: dict[str, object]) ->
 
 def test_numbers_in_other_shapes_are_seen() -> None:
     assert speech({"choices": [{"text": "a", "prompt_logprobs": [None, {"5": {"logprob": -1.5}}]}]}).hides
+    for document in ({"logprobs": [{"logprob": -1.5}]}, {"choices": [{"message": {"logits": [1.5]}}]},
+                     {"type": "response.completed", "response": {"output": [], "probability": 0.5}}):
+        assert speech(document).hides, document
+    for document in ({"top_logprobs": 5, "choices": []}, {"response": {"output": [], "top_logprobs": 0}},
+                     {"choices": [{"text": "a", "prompt_logprobs": None, "logits": []}]}, {"logprobs": True}):
+        assert not speech(document).hides, document
     answer = read(b'{"prompt_logprobs": [{"5": 1.5}], "x": 1.50, "choices": []}')
     assert answer.speech is not None
     written = OPENAI.write_answer(answer.with_speech(answer.speech._replace(hides=False)), {}).content

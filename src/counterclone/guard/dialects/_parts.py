@@ -62,10 +62,10 @@ class Parts:
         """Note log-probabilities."""
         self._tokens += _tokens.found_in(owner, field)
 
-    def hide(self, owner: dict[str, Any]) -> None:
-        """Note fields whose names say that they hold what `logprobs` holds."""
+    def hide(self, owner: dict[str, Any], known: str = "") -> None:
+        """Note fields whose names say that they hold what `logprobs` holds, but for the one that is told."""
         self._hidden += [(owner, name) for name, raw in owner.items()
-                         if _HIDING.search(name) and name != "logprobs" and _json.first(raw) not in (b"n", b"f")]
+                         if _HIDING.search(name) and name != known and _holds_numbers(raw)]
 
     def point(self, owner: dict[str, Any], field: str) -> None:
         """Note a vector: numbers, or 32-bit floats in base64."""
@@ -77,6 +77,9 @@ class Parts:
         except (ValueError, TypeError, OverflowError, binascii.Error):
             raise AnswerError("the answer has an embedding that isn't numbers; expected a list of them, or 32-bit "
                               "floats in base64") from None
+        if array.ndim != 1:
+            raise AnswerError("the answer has an embedding that isn't one row of numbers; expected one for each "
+                              "input")
         self._vectors.append((owner, field, is_packed))
         self._arrays.append(array)
 
@@ -127,6 +130,14 @@ class Parts:
         for (owner, field, is_packed), vector in zip(self._vectors, vectors, strict=True):
             owner[field] = (base64.b64encode(vector.astype(_SINGLE).tobytes()).decode() if is_packed
                             else _json.raw(vector))
+
+
+def _holds_numbers(raw: Any) -> bool:
+    """Whether a value may hold log-probabilities: settings that are echoed are whole numbers, or true or false."""
+    kind = _json.first(raw)
+    if kind in b"[{":
+        return len(memoryview(raw)) > 2
+    return kind in b"-0123456789" and not bytes(raw).isdigit()
 
 
 def opened(owner: dict[str, Any], field: str) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Openai(Spec, frozen=True):
         """
         parts = Parts(body)
         fields = parts.fields
-        parts.hide(fields)
+        parts.hide(fields, "logprobs" if "delta" in fields or "text" in fields else "")
         if "choices" in fields:
             for place, choice in enumerate(listed(fields, "choices")):
                 _read_choice(parts, choice, f"choices/{number(choice, 'index', place)}")
@@ -106,10 +106,11 @@ class Openai(Spec, frozen=True):
 
 def _read_choice(parts: Parts, choice: dict[str, Any], name: str) -> None:
     """A choice of a completion: whole, or a piece of it in a stream, which ends where a reason is given."""
-    parts.hide(choice)
+    parts.hide(choice, "logprobs")
     is_piece = "delta" in choice or ("message" not in choice and "finish_reason" in choice)
     is_last = not is_piece or _json.first(choice.get("finish_reason")) == b'"'
     said = opened(choice, "delta" if "delta" in choice else "message")
+    parts.hide(said)
     for field in ("reasoning_content", "reasoning"):
         if field in said:
             parts.say(said, field, f"{name}/{field}", is_reasoning=True, is_last=is_last)
@@ -147,10 +148,12 @@ def _read_response(parts: Parts, fields: dict[str, Any]) -> None:
                   is_reasoning=is_reasoning, is_last=is_whole)
         parts.tell(fields, "logprobs")
     if "part" in fields:
-        _read_part(parts, opened(fields, "part"), kind, is_reasoning=b"reasoning" in bytes(fields["type"]))
+        _read_part(parts, opened(fields, "part"), kind, is_reasoning="reasoning" in kind)
     if "item" in fields:
         _read_item(parts, opened(fields, "item"), kind)
-    whole = opened(fields, "response") if "response" in fields else fields
+    whole = fields
+    if "response" in fields:
+        parts.hide(whole := opened(fields, "response"))
     for place, item in enumerate(listed(whole, "output")):
         _read_item(parts, item, f"{kind}/{place}")
     parts.use(whole.get("usage"), "input_tokens", "output_tokens")
@@ -164,7 +167,7 @@ def _read_item(parts: Parts, item: dict[str, Any], name: str) -> None:
 
 
 def _read_part(parts: Parts, part: dict[str, Any], name: str, *, is_reasoning: bool) -> None:
-    parts.hide(part)
+    parts.hide(part, "logprobs")
     if "text" in part:
         parts.say(part, "text", name, is_reasoning=is_reasoning)
     parts.tell(part, "logprobs")
