@@ -20,7 +20,7 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         head, body = data[:laws.PREFIX], data[laws.PREFIX:]
         if sys.argv[1] == "heads":
             ours = mutation.changed_lines(data, rng)
-        elif sys.argv[1] in ("predict", "oip"):
+        elif sys.argv[1] in ("predict", "oip", "openai", "anthropic"):
             end = int.from_bytes(head[2:], "little")
             split = end if sys.argv[1] == "oip" and end else len(body)
             changed = mutation.changed_json(body[:split], rng)
