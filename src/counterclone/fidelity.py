@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from counterclone.answers import Rows, top_labels
 from counterclone.statistics import Interval, proportion
 
 LEAST = 1e-6
+PENALTY = 1.0
 Labels = NDArray[np.intp]
 Vectors = NDArray[np.float64]
 
@@ -79,7 +82,12 @@ def calibration_error(rows: Rows, truth: Labels, n_bins: int = 15) -> float:
 
 
 def overlap(vectors: Vectors, others: Vectors, k: int = 10) -> float:
-    """The mean share of each input's k nearest, by cosine, that two encoders have in common.
+    """The mean of `overlaps`."""
+    return float(overlaps(vectors, others, k).mean())
+
+
+def overlaps(vectors: Vectors, others: Vectors, k: int = 10) -> Vectors:
+    """The share of each input's k nearest, by cosine, that two encoders have in common: (n,).
 
     Args:
         vectors: of the target, (n, dimensions).
@@ -88,7 +96,7 @@ def overlap(vectors: Vectors, others: Vectors, k: int = 10) -> float:
     """
     k = max(min(k, len(vectors) // 2 - 1), 1)
     nearest = [_nearest(each, k) for each in (vectors, others)]
-    return float(np.mean([len(set(one) & set(other)) / k for one, other in zip(*nearest, strict=True)]))
+    return np.array([len(set(one) & set(other)) / k for one, other in zip(*nearest, strict=True)])
 
 
 def _nearest(vectors: Vectors, k: int) -> list[list[int]]:
@@ -97,3 +105,19 @@ def _nearest(vectors: Vectors, k: int) -> list[list[int]]:
     np.fill_diagonal(scores, -np.inf)
     found: list[list[int]] = np.argsort(-scores, axis=1, kind="stable")[:, :k].tolist()
     return found
+
+
+def probe_accuracy(vectors: Vectors, truth: NDArray[Any]) -> float:
+    """How often a linear classifier on an encoder's vectors is right, learnt on every other one.
+
+    Args:
+        vectors: (n, dimensions).
+        truth: true labels, (n,).
+    """
+    names, labels = np.unique(truth, return_inverse=True)
+    scaled = (vectors - vectors.mean(axis=0)) / (vectors.std(axis=0) + LEAST)
+    inputs = np.column_stack([scaled, np.ones(len(vectors))])
+    learnt, judged = inputs[::2], inputs[1::2]
+    squares = learnt.T @ learnt + PENALTY * np.eye(inputs.shape[1])
+    weights = np.linalg.solve(squares, learnt.T @ np.eye(len(names))[labels[::2]])
+    return float(((judged @ weights).argmax(axis=1) == labels[1::2]).mean())

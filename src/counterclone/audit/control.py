@@ -25,7 +25,8 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     """The control's figures.
 
     Attributes:
-        student: what stands in for a copy: `knockoff` on the pool's own labels, or `majority`.
+        student: what stands in for a copy: `knockoff` on the pool's own labels, `majority`, or of an encoder the
+            `inputs` themselves.
         rows: that it learned from.
         fidelity: agreement with the target on the deployment's inputs, the mean of the seeds.
         accuracy: with true labels, None where nobody knows them or nothing was learned.

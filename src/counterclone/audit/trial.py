@@ -39,9 +39,10 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         fidelity_balanced: the mean agreement over the target's labels.
         fidelity_uniform: agreement on inputs drawn evenly, None for texts.
         accuracy: with true labels, None where nobody knows them.
-        kl: mean divergence of the surrogate's probabilities from the target's, in nats.
-        worst_gap: the largest difference of a probability.
+        kl: mean divergence of the surrogate's probabilities from the target's, in nats; NaN for texts and vectors.
+        worst_gap: the largest difference of a probability, likewise.
         parameter_error: the largest difference of a parameter, where both are linear.
+        dimension: of the states before a language model's last layer, where it was found.
         is_verified: whether the attack found its copy exact on queries it held back; None where it claims nothing.
         coverage: the share of the deployment's regions that its queries touched.
         parameters: of the target, None where nobody knows.
@@ -72,6 +73,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float
     parameter_error: float | None = None
     is_verified: bool | None = None
+    dimension: int | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +172,7 @@ def _measured(plan: Plan, subject: Subject, surrogate: Surrogate, meter: Meter, 
         kl=divergence(answers, rows), worst_gap=float(np.abs(rows - answers).max()), coverage=coverage,
         parameters=subject.n_parameters, pool=subject.pool_kind, usd=meter.usd, seconds=seconds,
         parameter_error=_parameter_error(subject.parameters, surrogate),
-        is_verified=getattr(surrogate, "is_verified", None))
+        is_verified=getattr(surrogate, "is_verified", None), dimension=getattr(surrogate, "dimension", None))
 
 
 def _parameter_error(own: NDArray[np.float64] | None, surrogate: Surrogate) -> float | None:

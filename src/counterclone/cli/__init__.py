@@ -65,8 +65,8 @@ INPUTS = click.Path(path_type=Path)
 
 @cli.command()
 @click.option("--target", metavar="NAME", help="pkg.mod:function, or a URL [[target] url].")
-@click.option("--task", type=click.Choice(["classifier"]), default="classifier", show_default=True,
-              help="What the target does.")
+@click.option("--task", type=click.Choice(["classifier", "llm", "encoder"]), default="classifier",
+              show_default=True, help="What the target does.")
 @click.option("--returns", type=click.Choice(["scores", "logits"]), default="scores", show_default=True,
               help="What a callable returns.")
 @click.option("--ids", metavar="NAME", help="pkg.mod:function: the ids that answers show, as of leaves.")
@@ -93,7 +93,7 @@ INPUTS = click.Path(path_type=Path)
 @click.option("--fail-under-usd", type=float, metavar="USD", help="Exit 1 where a 90 % copy costs less.")
 @click.option("--fail-over-fidelity", type=float, metavar="SHARE", help="Exit 1 where a copy agrees on more.")
 @common
-def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity: float | None, task: str,
+def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity: float | None,
           config_file: str | None, as_json: bool, **options: Any) -> None:
     """Copy your own model as others could, and tell what that costs."""
     from counterclone.compose import audit as composed

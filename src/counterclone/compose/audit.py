@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from counterclone import config as configuration
-from counterclone.audit import SURFACES, Audit, Deployment, Surface, run
+from counterclone.audit import SURFACES, Audit, Deployment, Surface, imitation, run
 from counterclone.audit import files as input_files
 from counterclone.audit.data import Data
 from counterclone.audit.preparation import PoolKind
@@ -34,6 +34,7 @@ class Options:
         evaluate: likewise.
         label: the column of true labels in both.
         ids: `pkg.mod:function`, where the API shows an id with each answer.
+        task: what the target does.
     """
 
     target: str | None
@@ -51,6 +52,7 @@ class Options:
     authorized_by: str | None
     resume: Path | None
     trace: Path | None
+    task: Literal["classifier", "llm", "encoder"] = "classifier"
 
 
 def audit(options: Options, config_file: str | None, say: Callable[[str], None]) -> Audit:
@@ -62,30 +64,62 @@ def audit(options: Options, config_file: str | None, say: Callable[[str], None])
         TargetUnreachable: nobody answers.
     """
     path = configuration.find(config_file)
-    settings = _settings(path)
-    target = _target(options, settings or Config(), path)
+    settings = settings_of(path)
+    target = target_of(options, settings or Config(), path)
     is_shown_as_it_is = options.target is not None and isinstance(target, Endpoint)
-    deployment = _deployment(settings, path, is_shown_as_it_is)
-    found = run(
-        target, pool=_inputs(options.pool, options), evaluate=_inputs(options.evaluate, options),
-        pool_kind=options.pool_kind, deployment=deployment, budgets=options.budgets, attacks=options.attacks,
-        surfaces=options.surfaces, seeds=options.seeds, seed=options.seed, returns=options.returns,
-        ids=_ids(options, target), seconds=(settings or Config()).target.answer_seconds,
-        name=options.target or "", folder=path.parent, resume=options.resume, trace=options.trace, say=say,
-        authorized_by=options.authorized_by or (settings or Config()).target.authorized_by)
+    deployment = deployment_of(settings, path, is_shown_as_it_is)
+    if options.task != "classifier":
+        found = _imitated(options, target, deployment, settings or Config(), say)
+    else:
+        found = _copied(options, target, deployment, (settings or Config(), path), say)
     if settings is not None and not is_shown_as_it_is:
         audited.save(path.parent, found, deployment.surface)
     return found
 
 
-def _settings(path: Path) -> Config | None:
+def _copied(options: Options, target: Predict | Endpoint, deployment: Deployment, configured: tuple[Config, Path],
+            say: Callable[[str], None]) -> Audit:
+    """The audit of a classifier."""
+    settings, path = configured
+    return run(
+        target, pool=inputs_of(options.pool, options), evaluate=inputs_of(options.evaluate, options),
+        pool_kind=options.pool_kind, deployment=deployment, budgets=options.budgets, attacks=options.attacks,
+        surfaces=options.surfaces, seeds=options.seeds, seed=options.seed, returns=options.returns,
+        ids=_ids(options, target), seconds=settings.target.answer_seconds, name=options.target or "",
+        folder=path.parent, resume=options.resume, trace=options.trace, say=say,
+        authorized_by=options.authorized_by or settings.target.authorized_by)
+
+
+def _imitated(options: Options, target: Predict | Endpoint, deployment: Deployment, settings: Config,
+              say: Callable[[str], None]) -> Audit:
+    """The audit of a language model or an encoder.
+
+    Raises:
+        ConfigError: an option is for classifiers, or the target is no callable.
+    """
+    if isinstance(target, Endpoint):
+        raise ConfigError(f"--task {options.task}: audits callables; name one with --target pkg.mod:function")
+    given = {"--surface": options.surfaces, "--ids": options.ids, "--resume": options.resume,
+             "--trace": options.trace}
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name}: is for classifiers; leave it out with --task {options.task}")
+    return imitation.run(
+        target, task=cast(imitation.Task, options.task), pool=inputs_of(options.pool, options),
+        evaluate=inputs_of(options.evaluate, options), pool_kind=options.pool_kind, deployment=deployment,
+        budgets=options.budgets, attacks=options.attacks, seeds=options.seeds, seed=options.seed,
+        seconds=settings.target.answer_seconds, name=options.target or "", say=say,
+        authorized_by=options.authorized_by or settings.target.authorized_by)
+
+
+def settings_of(path: Path) -> Config | None:
     """The file's settings; None where there is no file and none was named."""
     if not path.exists() and str(path) == DEFAULT_FILE and not os.environ.get(FILE_VARIABLE):
         return None
     return configuration.load(path)
 
 
-def _target(options: Options, settings: Config, path: Path) -> Predict | Endpoint:
+def target_of(options: Options, settings: Config, path: Path) -> Predict | Endpoint:
     if options.target is not None and "://" not in options.target:
         return callables.named(options.target, "--target", "predict_proba")
     target = settings.target
@@ -115,7 +149,7 @@ def _ids(options: Options, target: Predict | Endpoint) -> Predict | None:
     return callables.named(options.ids, "--ids", "apply")
 
 
-def _deployment(settings: Config | None, path: Path, is_shown_as_it_is: bool) -> Deployment:
+def deployment_of(settings: Config | None, path: Path, is_shown_as_it_is: bool) -> Deployment:
     if settings is None:
         return Deployment()
     guard, target = settings.guard, settings.target
@@ -128,7 +162,7 @@ def _deployment(settings: Config | None, path: Path, is_shown_as_it_is: bool) ->
                       limits=limits, config_digest=settings.digest())
 
 
-def _inputs(path: Path | None, options: Options) -> Any:
+def inputs_of(path: Path | None, options: Options) -> Any:
     if path is None:
         return None
     data: Data = input_files.read(path, options.label)

@@ -84,6 +84,8 @@ def _control(audit: Audit) -> str:
     control = audit.control
     if control.student == "majority":
         return f"Control: the most frequent label alone agrees on {control.fidelity:.1%}."
+    if control.student == "inputs":
+        return f"Control: the inputs themselves, without any answer, share {control.fidelity:.1%} of neighbours."
     accuracy = "" if control.accuracy is None else f" and is right on {control.accuracy:.1%}"
     return (f"Control: a student of {control.rows:,} inputs with true labels, without any answer, agrees on "
             f"{control.fidelity:.1%}{accuracy}.")

@@ -17,6 +17,7 @@ from counterclone.targets.parts import joined
 
 Predict = Callable[[Any], Any]
 ROWS_AT_ONCE = 1000
+Returns = Literal["scores", "logits", "texts", "vectors"]
 
 
 class Local:
@@ -27,12 +28,12 @@ class Local:
     Args:
         predict: the model.
         returns: `scores` are probabilities, `logits` are any numbers whose softmax they are, `texts` are what a
-            language model wrote: `list[str] -> list[str]`.
+            language model wrote: `list[str] -> list[str]`, `vectors` an encoder's: `-> (n, dimensions)`.
         ids: gives an opaque number for each query, where the API shows one: `(n, d) -> (n,)`.
         seconds: how long a call may take.
     """
 
-    def __init__(self, predict: Predict, *, returns: Literal["scores", "logits", "texts"] = "scores",
+    def __init__(self, predict: Predict, *, returns: Returns = "scores",
                  ids: Predict | None = None, seconds: float = 60.0) -> None:
         self._predict = predict
         self._returns = returns
@@ -58,6 +59,8 @@ class Local:
         if self._returns == "texts":
             return Reply(np.empty((len(inputs), 0)), texts=_texts(self._call(self._predict, inputs), len(inputs)))
         values = _numbers(self._call(self._predict, inputs), len(inputs))
+        if self._returns == "vectors":
+            return Reply(np.empty((len(inputs), 0)), vectors=values)
         ids = None if self._ids is None else _whole(self._call(self._ids, inputs), len(inputs))
         if self._returns == "logits":
             return Reply(softmax(values), values, ids)

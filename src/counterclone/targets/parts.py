@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from counterclone.answers import Reply
 from counterclone.errors import TargetError
@@ -26,5 +25,9 @@ def joined(parts: Sequence[Reply]) -> Reply:
     return Reply(*(_joined(pieces) for pieces in zip(*parts, strict=True)))
 
 
-def _joined(pieces: Sequence[NDArray[Any] | None]) -> Any:
-    return None if pieces[0] is None else np.concatenate([piece for piece in pieces if piece is not None])
+def _joined(pieces: Sequence[Any]) -> Any:
+    if pieces[0] is None:
+        return None
+    if isinstance(pieces[0], np.ndarray):
+        return np.concatenate(pieces)
+    return [text for piece in pieces for text in piece]
