@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -463,18 +464,35 @@ def test_commitments_are_pooled_over_epochs(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_timestamps_go_into_the_dossier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guard = begin(tmp_path, monkeypatch)
-    served(guard, "ann", generator(6, "asked").normal(size=(100, N_FEATURES)))
-    guard.close()
     theirs, keys = authority.Authority(), tmp_path / "counterclone.marks"
     (tmp_path / "tsa.pem").write_bytes(theirs.roots)
+    (tmp_path / "other.pem").write_bytes(authority.Authority().roots)
     roots = timestamps.Roots.load(tmp_path / "tsa.pem")
+    for name in ("first", "second"):
+        guard = begin(tmp_path, monkeypatch)
+        served(guard, "ann", generator(6, name).normal(size=(100, N_FEATURES)))
+        guard.close()
+    file, path = str(tmp_path / "counterclone.toml"), tmp_path / "d.zip"
+    options = Options(suspect=lambda inputs: np.eye(N_CLASSES)[truth(inputs)], dossier=path, with_log=True)
+
+    def checked(roots: str | None) -> dict[str, tuple[bool, str]]:
+        prove(options, file, lambda _: None)
+        found = dossier.verify(path, None, roots=tmp_path / roots if roots else None)
+        return {check.name: (check.holds, check.text) for check in found.checks if not check.holds or roots}
+
+    assert checked(None) == {}
+    assert checked("tsa.pem")["timestamps"] == (False, "none of the commitment is enclosed; ask the owner for it")
     with authority.listening(theirs) as url:
-        timestamps.stamp_commitments(keys, timestamps.Authority(url, roots))
-    options = Options(suspect=lambda inputs: np.eye(N_CLASSES)[truth(inputs)], dossier=tmp_path / "d.zip")
-    prove(options, str(tmp_path / "counterclone.toml"), lambda _: None)
-    assert dossier.verify(tmp_path / "d.zip", None).holds
-    files = bundle.read(tmp_path / "d.zip")
-    statement = orjson.loads(files["commitments.json"])[0]["statement"].encode()
-    stamp = timestamps.verified(files["timestamps/000001.tsr"], statement, roots, "the dossier")
-    assert stamp.time == theirs.now.timestamp()
+        asked = timestamps.Authority(url, roots)
+        timestamps.stamp_commitments(keys, asked)
+        timestamps.stamp_head(tmp_path / "ledger/0000", asked, time.time())
+    said = "existed at 2026-03-01 12:00 UTC, says CN=test authority"
+    part = (tmp_path / "ledger/0000/id").read_text()
+    assert checked("tsa.pem")["timestamps"] == (
+        True, f"the commitment {said}; the first 202 records of ledger {part} {said}")
+    assert not checked("other.pem")["timestamps"][0]
+    assert sorted(name for name in bundle.read(path) if name.startswith("timestamps/")) == [
+        "timestamps/000001.tsr", f"timestamps/{part}-202.json", f"timestamps/{part}-202.tsr"]
+    other = tmp_path / "ledger/0000/stamps/1.tsr"  # of another head of the same log
+    other.write_bytes((tmp_path / "ledger/0000/stamps/202.tsr").read_bytes())
+    assert not checked("tsa.pem")["timestamps"][0]

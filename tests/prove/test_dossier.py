@@ -98,8 +98,8 @@ class Scene:
         path = self.folder / f"{name}.zip"
         composed.write(path, composed.Tested(
             keys=self.keys, chain=self.chain, commitment=self.commitment, parts=parts, asked=asked,
-            answers={"triggers": transcript.answers}, scope=scope, verdict=verdict, began=10.0, ended=20.0),
-            self.folder / "history.jsonl", with_log=with_log)
+            answers={"triggers": transcript.answers}, scope=scope, verdict=verdict, began=10.0, ended=20.0,
+            folder=self.folder / "keys"), self.folder / "history.jsonl", with_log=with_log)
         return path
 
 

@@ -20,6 +20,7 @@ from counterclone.prove.commitments import Chain, Terms
 from counterclone.prove.custody import Custody
 from counterclone.prove.ledger import LedgerWriter
 from counterclone.prove.reading import parts
+from counterclone.prove.signed import read_signed
 from counterclone.prove.timestamps import Authority, Roots, Stamp, Stamper, verified
 
 TERMS = [Terms(model="m", epoch=str(number), marks=({"kind": "triggers"},)) for number in range(2)]
@@ -135,7 +136,11 @@ def test_the_last_head_of_a_part_is_stamped_once_a_day(ours: Authority, keys: Cu
     assert not timestamps.stamp_head(part, ours, clock.now + 3 * timestamps.HEAD_SECONDS)  # it has one
     writer.close()
     read, = parts(tmp_path / "ledger", keys)
-    assert timestamps.of_heads(part, read.heads, ours.roots) == {1: STAMP, 4: STAMP}
+    kept = timestamps.of_heads(part, read.id, read.heads)
+    assert sorted(kept) == [f"{read.id}-{size}.{kind}" for size in (1, 4) for kind in ("json", "tsr")]
+    for size in (1, 4):
+        statement = read_signed(kept[f"{read.id}-{size}.json"], "here").statement.encode()
+        assert verified(kept[f"{read.id}-{size}.tsr"], statement, ours.roots, "here") == STAMP
 
 
 @pytest.fixture

@@ -150,20 +150,65 @@ def prove(*, config_file: str | None, as_json: bool, seed: int, **options: Any) 
 
 
 @cli.command()
+@click.option("--target", metavar="NAME", help="pkg.mod:function, or a URL without a guard [[target] url].")
+@click.option("--returns", type=click.Choice(["scores", "logits"]), default="scores", show_default=True,
+              help="What a callable returns.")
+@click.option("--pool", type=INPUTS, metavar="FILE",
+              help="Inputs that a copier may have: npy, csv, parquet, jsonl. Without: drawn evenly.")
+@click.option("--pool-kind", type=click.Choice(["own", "out-of-domain"]), default="own", show_default=True,
+              help="Whether they are like what users send.")
+@click.option("--eval", "evaluate", type=INPUTS, metavar="FILE",
+              help="Inputs that users send, to tell loss and fidelity by. Without: a third of the pool.")
+@click.option("--label", metavar="COLUMN", help="The column of true labels in both files.")
+@click.option("--budgets", type=Budgets(), default=(), metavar="N,N",
+              help="Numbers of queries, such as 65,130,1000.")
+@click.option("--attack", "attacks", multiple=True, metavar="KIND",
+              help="Try this one on the frontier (repeatable) [all that fit].")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True,
+              help="Trials of each on the frontier.")
+@click.option("--report", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Keep answers there, and ask none twice after an interruption.")
+@click.option("--authorized-by", metavar="WHO", help="Who allows it [[target] authorized_by].")
+@click.option("--write", "writes", is_flag=True, help="Put the chosen setting into the file, comments kept.")
+@common
+def tune(*, page: Path | None, writes: bool, config_file: str | None, as_json: bool, **options: Any) -> None:
+    """Choose policies: what honest users lose by each, against what a copy costs through it."""
+    from counterclone.compose import audit
+    from counterclone.compose import tune as composed
+    from counterclone.report import tune as report
+
+    chosen = audit.Options(**options, surfaces=(), ids=None, trace=None)
+    found = composed.tune(chosen, config_file, lambda text: click.echo(text, err=True))
+    if page is not None:
+        report.write(page, found)
+    if as_json:
+        print_json(found)
+    else:
+        report.show(found, sys.stdout)
+    if writes:
+        click.echo(f"{composed.write(found, config_file)}: the chosen setting is in the file", err=True)
+    if found.chosen is None:
+        sys.exit(EXIT_FINDING)
+
+
+@cli.command()
 @click.argument("dossier", type=click.Path(path_type=Path))
 @click.option("--commitment", type=click.Path(path_type=Path), metavar="FILE",
               help="The commitment as you got it beforehand [the enclosed one].")
 @click.option("--independent", multiple=True, metavar="pkg.mod:models",
               help="A model that never saw an answer, or a list of them, to ask the same queries (repeatable).")
+@click.option("--timestamp-roots", "roots", type=click.Path(path_type=Path), metavar="FILE",
+              help="Check its timestamps by the authority's root certificate, PEM.")
 @common
-def verify(*, dossier: Path, commitment: Path | None, independent: tuple[str, ...], config_file: str | None,
-           as_json: bool, seed: int) -> None:
+def verify(*, dossier: Path, commitment: Path | None, independent: tuple[str, ...], roots: Path | None,
+           config_file: str | None, as_json: bool, seed: int) -> None:
     """Compute DOSSIER again offline; exit 0 where all comes out as it says, whatever its verdict, else 1."""
     from counterclone.compose import dossier as composed
     from counterclone.report import dossier as report
 
     try:
-        found = composed.verify(dossier, commitment, independent)
+        found = composed.verify(dossier, commitment, independent, roots)
     except DossierError as error:
         click.echo(f"counterclone: {error}", err=True)
         sys.exit(EXIT_FINDING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import msgspec
 from counterclone.compose import callables
 from counterclone.config import read_history
 from counterclone.errors import DossierError
-from counterclone.prove import bundle, checking
+from counterclone.prove import bundle, checking, timestamps
 from counterclone.prove.checking import Verification
 from counterclone.prove.claims import Measure, claims
 from counterclone.prove.commitments import Commitment
@@ -27,12 +27,12 @@ from counterclone.prove.questions import Scope
 from counterclone.prove.reading import Part
 from counterclone.prove.records import Kind
 from counterclone.prove.signed import Signed, read_signed
+from counterclone.prove.timestamps import Roots
 from counterclone.prove.verification import Question, Verdict
 from counterclone.report import dossier as page
 from counterclone.targets.local import Local
 
 CHECKER = "check_dossier.py"
-STAMP_PREFIX = "timestamps/"
 ANSWER_SECONDS = 60.0
 PAGE, MEASURES, README = "report.html", "measures.json", "README.txt"
 HOW_TO_CHECK = """\
@@ -65,7 +65,7 @@ class Tested:
         verdict: what was found.
         began: seconds since 1970.
         ended: likewise.
-        stamps: the timestamps of commitments, by their files' names.
+        folder: of the keys, where timestamps are.
     """
 
     keys: Custody
@@ -78,7 +78,7 @@ class Tested:
     verdict: Verdict
     began: float
     ended: float
-    stamps: Mapping[str, bytes] = field(default_factory=dict)
+    folder: Path
 
 
 def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
@@ -99,26 +99,29 @@ def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
         key=Key(tested.commitment.number, tested.keys.epoch_key(tested.commitment.number).hex()),
         heads=list(heads.values()), rows=_rows(tested, parts), terms=_terms(tested, parts),
         answers=tested.answers, trial=trial, verdict=tested.verdict,
-        logs={part.id: part.records.tobytes() for part in parts} if with_log else {})
+        logs={part.id: part.records.tobytes() for part in parts} if with_log else {},
+        stamps=_stamps(tested.folder, parts if with_log else ()))
     measures = _measures(history, tested)
     grounds = claims(tested.verdict, _accepted(dossier.terms), measures)
     files = {**dossier.files(), MEASURES: msgspec.json.format(msgspec.json.encode(measures), indent=1),
              PAGE: page.page(dossier, tested.commitment, grounds, measures).encode(),
-             **{STAMP_PREFIX + name: content for name, content in tested.stamps.items()},
              CHECKER: checker(), README: HOW_TO_CHECK.encode()}
     bundle.write(path, with_manifest(files, tested.keys))
 
 
-def verify(path: Path, commitment: Path | None, independent: Sequence[str] = ()) -> Verification:
+def verify(path: Path, commitment: Path | None, independent: Sequence[str] = (),
+           roots: Path | None = None) -> Verification:
     """Compute a dossier again.
 
     Args:
         path: the dossier.
         commitment: the file with it, as its reader got it before; None to use the enclosed one.
         independent: `pkg.mod:model`, or a list of models there, that never saw an answer.
+        roots: the certificates that the authority of its timestamps must lead to, None to leave these unchecked.
 
     Raises:
         ConfigError: there are no such models.
+        LedgerError: there are no such certificates.
         DossierError: it can't be read, or it isn't one.
         TargetError: an independent model doesn't answer as it should.
     """
@@ -132,7 +135,7 @@ def verify(path: Path, commitment: Path | None, independent: Sequence[str] = ())
     models = [Local(predict, seconds=ANSWER_SECONDS) for name in independent
               for predict in callables.several(name, "--independent", "predict_proba")]
     try:
-        return checking.check(files, given, models)
+        return checking.check(files, given, models, None if roots is None else Roots.load(roots))
     finally:
         for model in models:
             model.close()
@@ -148,6 +151,14 @@ def _head(part: Part, keys: Custody, now: float) -> Signed:
     if part.heads and part.heads[-1].read(Head, "a head").size == len(part.records):
         return part.heads[-1]
     return Signed.of(Head(part.id, len(part.records), part.tree().root(len(part.records)).hex(), now), keys)
+
+
+def _stamps(folder: Path, parts: Sequence[Part]) -> dict[str, bytes]:
+    """The timestamps of the commitments, and of heads of the parts that are shown."""
+    found = timestamps.of_commitments(folder)
+    for part in parts:
+        found |= timestamps.of_heads(part.folder, part.id, part.heads)
+    return found
 
 
 def _rows(tested: Tested, parts: Sequence[Part]) -> list[Row]:

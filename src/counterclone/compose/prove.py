@@ -21,7 +21,7 @@ from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
 from counterclone.evidence import Evidence, Rank
 from counterclone.protocols import Target
-from counterclone.prove import reading, timestamps, verification
+from counterclone.prove import reading, verification
 from counterclone.prove.commitments import Chain, Commitment
 from counterclone.prove.custody import Custody
 from counterclone.prove.dossier import Answered
@@ -113,7 +113,7 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
     verdict = msgspec.structs.replace(verdict, dossier=str(options.dossier))
     dossier.write(options.dossier, dossier.Tested(
         keys=keys, chain=chain, commitment=commitment, parts=parts, asked=asked, answers=answers, scope=scope,
-        verdict=verdict, began=began, ended=time.time(), stamps=timestamps.kept(folder / config.prove.keys)),
+        verdict=verdict, began=began, ended=time.time(), folder=folder / config.prove.keys),
         folder / HISTORY_FILE, with_log=options.with_log)
     return _ranked(verdict, options, config, compared, say)
 

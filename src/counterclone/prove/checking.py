@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from counterclone.errors import CountercloneError, DossierError, LedgerError, TargetError
 from counterclone.evidence import Evidence, Role
 from counterclone.protocols import Target, Watermark
-from counterclone.prove import commitments, verification
+from counterclone.prove import commitments, timestamps, verification
 from counterclone.prove.commitments import Commitment
 from counterclone.prove.custody import key_commitment
 from counterclone.prove.dossier import MANIFEST, Answered, Dossier, Row, listed
@@ -24,7 +25,8 @@ from counterclone.prove.merkle import Frontier, includes, leaf_hash
 from counterclone.prove.opened import Opened, is_canonical
 from counterclone.prove.questions import questions
 from counterclone.prove.records import DTYPE, FORMAT, Kind
-from counterclone.prove.signed import Signed
+from counterclone.prove.signed import Signed, read_signed
+from counterclone.prove.timestamps import Roots
 from counterclone.prove.transcript import Replay
 from counterclone.prove.verification import Question, Verdict
 
@@ -66,13 +68,15 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     commitment_digest: str
 
 
-def check(files: Mapping[str, bytes], given: Signed | None, independent: Sequence[Target] = ()) -> Verification:
+def check(files: Mapping[str, bytes], given: Signed | None, independent: Sequence[Target] = (),
+          roots: Roots | None = None) -> Verification:
     """Compute a dossier again.
 
     Args:
         files: the dossier's.
         given: the commitment as its reader got it before, None to use the enclosed one.
         independent: models that certainly never saw an answer, to be asked the same queries.
+        roots: that the authority of its timestamps must lead to, None to leave these unchecked.
 
     Raises:
         TargetError: one of these doesn't answer as it should.
@@ -84,7 +88,7 @@ def check(files: Mapping[str, bytes], given: Signed | None, independent: Sequenc
         verdict = dossier.verdict
         checking = _Checking(files, dossier, given)
         digest = checking.commitment.signed.digest
-        checks.extend(checking.all(independent))
+        checks.extend(checking.all(independent, roots))
     except TargetError:
         raise
     except (CountercloneError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -119,11 +123,13 @@ class _Checking:
         self._heads = {head.ledger: (signed, head) for signed in dossier.heads
                        for head in [signed.read(Head, "heads.json")]}
 
-    def all(self, independent: Sequence[Target]) -> Iterator[Check]:
+    def all(self, independent: Sequence[Target], roots: Roots | None) -> Iterator[Check]:
         """Each check in turn."""
         yield self._manifest()
         yield self._chain()
         yield self._same_commitment()
+        if roots is not None:
+            yield self._timestamps(roots)
         yield self._epoch_key()
         yield self._ledger()
         yield self._terms()
@@ -163,6 +169,36 @@ class _Checking:
             return Check("the commitment", False, f"the given one has digest {self._given.digest}, the enclosed "
                          f"one {digest}: this dossier is of another commitment")
         return Check("the commitment", True, "the enclosed one is the given one")
+
+    def _timestamps(self, roots: Roots) -> Check:
+        """What an authority says of the commitment, and of heads of the log that is enclosed."""
+        name, stamps = timestamps.name_of(self.commitment.number), self._dossier.stamps
+        if name not in stamps:
+            return Check("timestamps", False, "none of the commitment is enclosed; ask the owner for it")
+        try:
+            said = [("the commitment", self.commitment.signed, name)]
+            said += [self._stamped_head(place) for place in stamps if place.endswith(timestamps.HEAD_SUFFIX)]
+            found = [(what, timestamps.verified(stamps[stamp], signed.statement.encode(), roots, stamp))
+                     for what, signed, stamp in said]
+        except LedgerError as error:
+            return Check("timestamps", False, str(error))
+        return Check("timestamps", True, "; ".join(
+            f"{what} existed at {_time(stamp.time)}, says {stamp.authority}" for what, stamp in found))
+
+    def _stamped_head(self, name: str) -> tuple[str, Signed, str]:
+        """A head in words, itself and its timestamp's name, once it is clear that the enclosed log has it.
+
+        Raises:
+            LedgerError: it hasn't.
+        """
+        signed = read_signed(self._dossier.stamps[name], name)
+        head = signed.read(Head, name)
+        content = self._dossier.logs.get(head.ledger, b"")[:head.size * FORMAT.size]
+        if not signed.is_by(self.commitment.statement.signer) or _root(content) != (head.size, head.root):
+            raise LedgerError(f"the log of ledger {head.ledger} isn't the one whose head of {head.size} records "
+                              "has a timestamp")
+        stamp = name.removesuffix(timestamps.HEAD_SUFFIX) + timestamps.SUFFIX
+        return f"the first {head.size:,} records of ledger {head.ledger}", signed, stamp
 
     def _epoch_key(self) -> Check:
         holds = key_commitment(self._key) == self.commitment.statement.key
@@ -258,17 +294,26 @@ class _Checking:
                          "that the suspect fails may have been left out")
         n_answers = 0
         for name, content in logs.items():
-            frontier = Frontier()
-            for start in range(0, len(content), FORMAT.size):
-                frontier.append(content[start:start + FORMAT.size])
             head = self._heads[name][1]
-            if (frontier.size, frontier.root().hex()) != (head.size, head.root):
+            if _root(content) != (head.size, head.root):
                 return Check("omissions", False, f"the log of ledger {name} isn't the one of its signed head")
             records = np.frombuffer(content, dtype=DTYPE)
             n_answers += int(((records["kind"] == Kind.ANSWER)
                               & (records["commitment"] == self.commitment.number)).sum())
         return Check("omissions", True, "; ".join(
             _counted(question, each, n_answers) for question, each in zip(asked, evidence, strict=True)))
+
+
+def _root(log: bytes) -> tuple[int, str]:
+    """The size of a log, and the root of the tree over it."""
+    frontier = Frontier()
+    for start in range(0, len(log), FORMAT.size):
+        frontier.append(log[start:start + FORMAT.size])
+    return frontier.size, frontier.root().hex()
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _peculiar(asked: Sequence[Question], models: Sequence[Target]) -> Check:

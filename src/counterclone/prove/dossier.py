@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 COMMITMENTS, KEY, HEADS, ROWS, ANSWERS = "commitments.json", "key.json", "heads.json", "rows.json", "answers.json"
 TERMS, TEST, VERDICT, MANIFEST = "terms.json", "test.json", "verdict.json", "manifest.json"
-LOG_PREFIX = "log/"
+LOG_PREFIX, STAMP_PREFIX = "log/", "timestamps/"
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,6 +122,7 @@ class Dossier:
         trial: how it was tested.
         verdict: what was found.
         logs: whole parts of the log, by their ids, where the owner shows them.
+        stamps: timestamps as an authority sent them, and the heads of the log that some are of, by their names.
     """
 
     commitments: Sequence[Signed]
@@ -133,13 +134,15 @@ class Dossier:
     trial: Trial
     verdict: Verdict
     logs: Mapping[str, bytes] = field(default_factory=dict)
+    stamps: Mapping[str, bytes] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         """Each part as a file."""
         files = {COMMITMENTS: self.commitments, KEY: self.key, HEADS: self.heads, ROWS: self.rows,
                  TERMS: self.terms, ANSWERS: self.answers, TEST: self.trial, VERDICT: self.verdict}
         encoded = {name: _encoded(content) for name, content in files.items()}
-        return {**encoded, **{LOG_PREFIX + name: content for name, content in self.logs.items()}}
+        return {**encoded, **{LOG_PREFIX + name: content for name, content in self.logs.items()},
+                **{STAMP_PREFIX + name: content for name, content in self.stamps.items()}}
 
     @classmethod
     def parse(cls, files: Mapping[str, bytes]) -> Dossier:
@@ -154,8 +157,7 @@ class Dossier:
             terms=_decoded(files, TERMS, list[Row]),
             answers=_decoded(files, ANSWERS, dict[str, list[Answered]]), trial=_decoded(files, TEST, Trial),
             verdict=_decoded(files, VERDICT, Verdict),
-            logs={name.removeprefix(LOG_PREFIX): content for name, content in files.items()
-                  if name.startswith(LOG_PREFIX)})
+            logs=_below(LOG_PREFIX, files), stamps=_below(STAMP_PREFIX, files))
 
 
 def with_manifest(files: Mapping[str, bytes], keys: Custody) -> dict[str, bytes]:
@@ -175,6 +177,10 @@ def listed(files: Mapping[str, bytes]) -> tuple[Signed, Manifest]:
         return signed, msgspec.json.decode(signed.statement, type=Manifest)
     except (msgspec.DecodeError, RecursionError) as error:
         raise DossierError(f"{MANIFEST}: {error}; the dossier was changed; get it again") from None
+
+
+def _below(prefix: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name.removeprefix(prefix): content for name, content in files.items() if name.startswith(prefix)}
 
 
 def _encoded(content: Any) -> bytes:

@@ -46,6 +46,7 @@ class Part:
         keys: of the ledger.
 
     Attributes:
+        folder: as given.
         id: the part's.
         heads: as they are signed, the first first.
         records: its columns (`records.DTYPE`), (n,).
@@ -55,7 +56,7 @@ class Part:
     """
 
     def __init__(self, folder: Path, keys: Custody) -> None:
-        self._folder = folder
+        self.folder = folder
         self._keys = keys
         try:
             self.id = ledger.read_id(folder / ID_FILE)
@@ -120,7 +121,7 @@ class Part:
         roots = {}
         sizes = []
         for signed in self.heads:
-            head = signed.read(Head, str(self._folder / HEADS_FILE))
+            head = signed.read(Head, str(self.folder / HEADS_FILE))
             if not signed.is_by(self._keys.signer) or head.ledger != self.id:
                 raise self._changed(f"the head of {head.size} records")
             roots[head.size] = head.root
@@ -137,7 +138,7 @@ class Part:
             raise self._changed(f"the end of the log (a head tells of {max(roots)} records, not {frontier.size})")
 
     def _changed(self, what: str) -> LedgerError:
-        return LedgerError(f"{self._folder}: {what} was changed after it was written; restore it from a copy: "
+        return LedgerError(f"{self.folder}: {what} was changed after it was written; restore it from a copy: "
                            "nothing is proven from a ledger that doesn't hold together")
 
 

@@ -29,7 +29,7 @@ from counterclone.prove.signed import Signed, read_signed
 if TYPE_CHECKING:
     from rfc3161_client import TimeStampResponse
 
-SUFFIX = ".tsr"
+SUFFIX, HEAD_SUFFIX = ".tsr", ".json"
 STAMPS_FOLDER = "stamps"
 """In a part of the ledger, the timestamps of its heads, by their size."""
 ANSWER_SECONDS = 10.0
@@ -214,11 +214,17 @@ def of_commitment(folder: Path, number: int, signed: Signed, roots: Roots) -> St
     Raises:
         LedgerError: what is kept is none.
     """
-    return _kept(folder / commitments.FOLDER / f"{number:06d}{SUFFIX}", signed, roots)
+    path = folder / commitments.FOLDER / name_of(number)
+    return verified(_content(path), signed.statement.encode(), roots, str(path)) if path.exists() else None
 
 
-def kept(folder: Path) -> dict[str, bytes]:
-    """The timestamps of commitments as they came, by their files' names.
+def name_of(number: int) -> str:
+    """The file of a commitment's timestamp."""
+    return f"{number:06d}{SUFFIX}"
+
+
+def of_commitments(folder: Path) -> dict[str, bytes]:
+    """The timestamps of commitments as they came, for others, by their files' names.
 
     Args:
         folder: of the keys.
@@ -226,29 +232,27 @@ def kept(folder: Path) -> dict[str, bytes]:
     Raises:
         LedgerError: one can't be read.
     """
-    try:
-        return {path.name: path.read_bytes() for path in sorted((folder / commitments.FOLDER).glob(f"*{SUFFIX}"))}
-    except OSError as error:
-        raise _unreadable(Path(error.filename or folder), error) from None
+    return {path.name: _content(path) for path in sorted((folder / commitments.FOLDER).glob(f"*{SUFFIX}"))}
 
 
-def of_heads(part: Path, heads: Sequence[Signed], roots: Roots) -> dict[int, Stamp]:
-    """The timestamps of a part's heads, by their size.
+def of_heads(part: Path, ledger: str, heads: Sequence[Signed]) -> dict[str, bytes]:
+    """The timestamps of a part's heads as they came, for others, and these heads, likewise.
 
     Args:
         part: the folder of the part.
+        ledger: its id.
         heads: its heads, as they are signed.
-        roots: that the authority's certificate must lead to.
 
     Raises:
-        LedgerError: what is kept is none.
+        LedgerError: one can't be read.
     """
     found = {}
     for signed in heads:
         size = signed.read(Head, str(part)).size
-        stamp = _kept(part / STAMPS_FOLDER / f"{size}{SUFFIX}", signed, roots)
-        if stamp is not None:
-            found[size] = stamp
+        path = part / STAMPS_FOLDER / f"{size}{SUFFIX}"
+        if path.exists():
+            found[f"{ledger}-{size}{SUFFIX}"] = _content(path)
+            found[f"{ledger}-{size}{HEAD_SUFFIX}"] = msgspec.json.encode(signed)
     return found
 
 
@@ -297,18 +301,11 @@ def _last_head(path: Path) -> Signed | None:
     return read_signed(lines[-1], str(path)) if lines else None
 
 
-def _kept(path: Path, signed: Signed, roots: Roots) -> Stamp | None:
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
+        return path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from None
-    return verified(content, signed.statement.encode(), roots, str(path))
-
-
-def _unreadable(path: Path, error: OSError) -> LedgerError:
-    return LedgerError(f"{path}: {error.strerror or error}; expected a timestamp; let it be read")
+        raise LedgerError(f"{path}: {error.strerror or error}; expected a timestamp; let it be read") from None
 
 
 def _authority(response: TimeStampResponse) -> str:
@@ -325,6 +322,6 @@ def _library() -> Any:
     try:
         import rfc3161_client
     except ModuleNotFoundError:
-        raise LedgerError("[prove] timestamp_url: rfc3161-client isn't installed; "
+        raise LedgerError("timestamps: rfc3161-client isn't installed; "
                           "`pip install 'counterclone[prove]'`") from None
     return rfc3161_client
