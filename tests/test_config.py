@@ -187,7 +187,8 @@ def test_every_key_is_read() -> None:
                          limit_leaked_bits_per_day=1_000, limit_copy_share_per_day=1.0, policies="none",
                          tiers=True),
             AccountClass(name="partners", accounts=("client_id:partner",), policies=(
-                {"kind": "labels"}, {"kind": "rounding", "significant_bits": 8}))))
+                {"kind": "labels"},
+        "tune": {"accuracy_loss_max": 0.0, "calibration_error_increase_max": 0.02}, {"kind": "rounding", "significant_bits": 8}))))
     assert read.guard == Guard(
         limit_queries_per_minute=1, limit_queries_per_day=2, limit_leaked_bits_per_day=3,
         limit_copy_share_per_day=0.05, limit_total_queries_per_minute=4, limit_total_queries_per_day=5,
@@ -383,6 +384,7 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
               "webhook_secret_env": "W", "syslog": "x:1", "detector": [{"kind": "margin"}]},
     "prove": {"keys": "k", "ledger": "l", "budget": 2, "alpha": 1e-4, "decoys": 99,
               "timestamp_url": "https://x/", "timestamp_roots": "r"},
+    "tune": {"accuracy_loss_max": 0.1, "calibration_error_increase_max": 0.1},
 }
 
 

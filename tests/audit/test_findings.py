@@ -19,13 +19,17 @@ from counterclone.audit.findings import (
     findings,
 )
 from counterclone.audit.trial import Trial
+from counterclone.audit.utility import Utility
 
 TRIAL = Trial(
     attack="knockoff", surface="full", queries=1000, queries_sent=1000, calls=1, repeats=0, seed=0, fidelity=0.97,
     fidelity_low=0.95, fidelity_high=0.99, fidelity_balanced=0.9, fidelity_uniform=None, accuracy=None, kl=0.1,
     worst_gap=0.5, coverage=0.1, parameters=None, pool="own", usd=1.5, seconds=1.0)
 COPY = Reach(fidelity=0.9, surface="full", attack="knockoff", queries=300, usd=0.45)
-SHOWN = Shown(name="full", shows=("labels", "scores"), decimals=2, label_unchanged=1.0, accuracy=0.9)
+UTILITY = Utility(label_changed=0.0, label_changed_high=0.004, accuracy_loss=0.0, calibration_error_increase=0.01,
+                  brier_increase=0.002, l1=0.05, inputs=1000)
+SHOWN = Shown(name="full", shows=("labels", "scores"), decimals=2, label_unchanged=1.0, accuracy=0.9,
+              utility=UTILITY)
 MAJORITY = Control(student="majority", rows=0, fidelity=0.2, accuracy=None)
 
 

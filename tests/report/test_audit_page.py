@@ -17,6 +17,7 @@ from counterclone.audit.findings import Finding, Shown
 from counterclone.audit.plans import Skipped
 from counterclone.audit.result import Audit
 from counterclone.audit.trial import Trial
+from counterclone.audit.utility import Utility
 from counterclone.report import audit as report
 from counterclone.report.curves import curves
 
@@ -33,6 +34,14 @@ def trials(surface: str, *fidelities: float, attack: str = "knockoff") -> list[T
             for n, fidelity in enumerate(fidelities) for seed in range(2)]
 
 
+UTILITY = Utility(label_changed=0.0, label_changed_high=0.004, accuracy_loss=0.0, calibration_error_increase=0.01,
+                  brier_increase=0.002, l1=0.05, inputs=1000)
+
+
+def shown(name: str, *shows: str, decimals: int | None = None) -> Shown:
+    return Shown(name=name, shows=shows, decimals=decimals, label_unchanged=1.0, accuracy=0.96, utility=UTILITY)
+
+
 AUDIT = Audit(
     target="mymodel:predict", config_digest="0123456789abcdef", seed=7, authorized_by="the owner",
     trials=[*trials("guarded", 0.8, 0.92), *trials("labels", 0.6, 0.7, attack="hard_label")],
@@ -43,9 +52,8 @@ AUDIT = Audit(
                     accounts=9)],
     findings=[Finding(id="cheap-copy", severity="high", text="A copy is cheap.", remedy="Show less.")],
     majority=0.2,
-    surfaces=[Shown(name="guarded", shows=("labels", "scores"), decimals=2, label_unchanged=1.0, accuracy=0.96),
-              Shown(name="labels", shows=("labels",), decimals=None, label_unchanged=1.0, accuracy=0.96),
-              Shown(name="top-1", shows=("labels", "scores"), decimals=None, label_unchanged=1.0, accuracy=0.96)],
+    surfaces=[shown("guarded", "labels", "scores", decimals=2), shown("labels", "labels"),
+              shown("top-1", "labels", "scores")],
     skipped=[Skipped("kink_search", "labels", "it needs scores, which aren't shown")],
     warnings=["pool: 3 of 50 rows are duplicates and were left out"], training_cost_usd=250_000.0,
     queries_asked=12_345, seconds=61.2)

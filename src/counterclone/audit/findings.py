@@ -11,6 +11,7 @@ import msgspec
 from counterclone.audit.control import Control
 from counterclone.audit.curve import Point, Reach
 from counterclone.audit.trial import Trial
+from counterclone.audit.utility import Utility
 
 Severity = Literal["critical", "high", "medium", "low", "info"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low", "info")
@@ -54,6 +55,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         decimals: of its probabilities; None where there are more than six, or only labels.
         label_unchanged: the share of the deployment's inputs whose label it keeps.
         accuracy: of its labels, None where nobody knows the true ones.
+        utility: what honest users lose.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     decimals: int | None
     label_unchanged: float
     accuracy: float | None
+    utility: Utility
 
 
 @dataclass(frozen=True, kw_only=True)

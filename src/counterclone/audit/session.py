@@ -20,6 +20,7 @@ from counterclone.audit.subject import Subject
 from counterclone.audit.surfaces import ONLY_LABELS, Surface
 from counterclone.audit.trace import Trace
 from counterclone.audit.trial import Plan, Trial
+from counterclone.audit.utility import utility
 from counterclone.budgets import Price
 from counterclone.errors import ConfigError, CountercloneError, Refused
 from counterclone.fidelity import agreement
@@ -73,7 +74,8 @@ class Session:
         return replace(surface, shows=shown), Shown(
             name=surface.name, shows=tuple(sorted(shown)), decimals=_decimals(rows) if "scores" in shown else None,
             label_unchanged=agreement(top_labels(subject.answers), served).value,
-            accuracy=None if subject.truth is None else agreement(subject.truth, served).value)
+            accuracy=None if subject.truth is None else agreement(subject.truth, served).value,
+            utility=utility(subject.answers, rows, subject.truth))
 
     async def attempt(self, groups: Sequence[Group], seeds: Sequence[int]) -> list[Trial]:
         """All trials of some groups.

@@ -22,6 +22,7 @@ from counterclone.config.sections import (
     PluginTable,
     Target,
     Tier,
+    Tune,
     Watch,
 )
 from counterclone.errors import ConfigError
@@ -38,6 +39,7 @@ __all__ = [
     "PluginTable",
     "Target",
     "Tier",
+    "Tune",
     "Watch",
     "find",
     "load",

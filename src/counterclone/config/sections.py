@@ -270,6 +270,18 @@ class Prove(Section, frozen=True):
     timestamp_roots: str = ""
 
 
+class Tune(Section, frozen=True):
+    """`[tune]`: what honest users may lose by the setting that `counterclone tune` chooses.
+
+    Attributes:
+        accuracy_loss_max: of the top label.
+        calibration_error_increase_max: of the top probability.
+    """
+
+    accuracy_loss_max: Share = 0.0
+    calibration_error_increase_max: Share = 0.02
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -280,6 +292,7 @@ class Config(Section, frozen=True):
     watch: Watch = Watch()
     mark: tuple[PluginTable, ...] = ()
     prove: Prove = Prove()
+    tune: Tune = Tune()
 
     def digest(self) -> str:
         """16 hexadecimal digits that change with any setting; reports carry them. Holds no secret."""

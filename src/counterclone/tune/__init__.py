@@ -1,0 +1,8 @@
+"""Which settings to run: what honest users lose by each, against what a copy costs through it."""
+
+from counterclone.tune.choice import Limits
+from counterclone.tune.result import Point, Tuned
+from counterclone.tune.settings import Setting, settings
+from counterclone.tune.sweep import Subject, tune
+
+__all__ = ["Limits", "Point", "Setting", "Subject", "Tuned", "settings", "tune"]

@@ -1,0 +1,96 @@
+"""The verb: from files to a choice, and the choice into the file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from counterclone import config
+from counterclone.compose.tune import edited
+from counterclone.errors import ConfigError
+from counterclone.randomness import generator
+
+MODEL = """\
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+data = np.load("data.npz")
+model = LogisticRegression().fit(data["x"], data["y"])
+"""
+FILE = """\
+# what we promised to our users
+[guard]
+limit_queries_per_minute = 60  # ours
+
+[[guard.policy]]
+kind = "rounding"
+decimals = 6
+
+[journal]
+path = ""
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = generator(0, "tune")
+    x = rng.normal(size=(700, 4))
+    y = (x @ rng.normal(size=(4, 3)) + rng.normal(size=(700, 3))).argmax(axis=1)
+    np.savez(tmp_path / "data.npz", x=x[:300], y=y[:300])
+    (tmp_path / "model.py").write_text(MODEL, encoding="utf-8")
+    for name, rows in (("pool.csv", slice(300, 450)), ("eval.csv", slice(450, 700))):
+        lines = [",".join([*(f"{value:.6f}" for value in row), str(label)])
+                 for row, label in zip(x[rows], y[rows], strict=True)]
+        (tmp_path / name).write_text("\n".join(["a,b,c,d,label", *lines]), encoding="utf-8")
+    (tmp_path / "counterclone.toml").write_text(FILE, encoding="utf-8")
+    return tmp_path
+
+
+def run(folder: Path, *more: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "counterclone", "tune", "--target", "model:model", "--pool", "pool.csv", "--eval",
+         "eval.csv", "--label", "label", "--budgets", "40", "--attack", "hard_label", "--seeds", "1", *more],
+        cwd=folder, capture_output=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def test_the_verb_chooses_and_writes_with_comments_kept(folder: Path) -> None:
+    done = run(folder, "--json", "--write", "--report", "page.html")
+    assert done.returncode == 0, done.stderr.decode()
+    found = orjson.loads(done.stdout)
+    assert {"points", "chosen"} <= found.keys()
+    assert {"settings", "accuracy_loss", "calibration_error_increase", "fidelity", "queries_to_90",
+            "usd_to_90"} <= found["points"][0].keys()
+    names = {point["name"] for point in found["points"] if point["is_judged"]}
+    assert {"as it is", "labels", "rounding 6"} <= names
+    text = (folder / "counterclone.toml").read_text(encoding="utf-8")
+    assert "# what we promised to our users" in text
+    assert "limit_queries_per_minute = 60  # ours" in text
+    policies = config.load(folder / "counterclone.toml").guard.policy
+    assert list(policies) == found["chosen"]
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert "(chosen)" in page
+
+
+@pytest.mark.parametrize("before", ["", "[guard]\n", FILE, "[target]\nurl = 'http://h'  # there\n"])
+def test_a_file_with_other_policies_reads_as_they_are(before: str) -> None:
+    policies = [{"kind": "truncation", "top_k": 2}, {"kind": "rounding", "decimals": 2}]
+    import tomllib
+    document = tomllib.loads(edited(before, policies))
+    assert document["guard"]["policy"] == policies
+    without = {**tomllib.loads(before)}
+    without.setdefault("guard", {}).pop("policy", None)
+    document["guard"].pop("policy")
+    assert document == without
+    assert "policy" not in tomllib.loads(edited(before, []))["guard"]
+
+
+def test_a_file_that_is_no_toml_is_told() -> None:
+    with pytest.raises(ConfigError, match="--write"):
+        edited("[guard", [])
