@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import itemgetter, setitem
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +19,7 @@ from counterclone.guard.dialects import _json
 from counterclone.speech import Logprobs
 
 Floats = list[float | None]
+_logprob = itemgetter("logprob")
 
 _KNOWN = frozenset({"token", "logprob", "bytes", "top_logprobs", "id", "rank", "text_offset", "special"})
 _KNOWN_COLUMNS = frozenset({"tokens", "token_logprobs", "top_logprobs", "text_offset", "content", "refusal"})
@@ -57,9 +61,9 @@ class Objects:
         self._owner, self._field, self._parent = owner, field, parent
         self._entries = entries = _json.load_answer(owner[field])
         try:
-            self.chosen: Floats = [each["logprob"] for each in entries]
+            self.chosen: Floats = list(map(_logprob, entries))
             self._lists = [each.get("top_logprobs") or [] for each in entries]
-            self.tops: list[Floats] = [[each["logprob"] for each in listed] for listed in self._lists]
+            self.tops: list[Floats] = [list(map(_logprob, listed)) for listed in self._lists]
             firsts = [*entries[:1], *(self._lists[0][:1] if entries else ())]  # a server's are all alike
             others = [value for each in firsts for name, value in each.items() if name not in _KNOWN]
         except (TypeError, KeyError, AttributeError):
@@ -70,13 +74,11 @@ class Objects:
 
     def put(self, chosen: Floats, tops: list[list[float]]) -> None:
         """Write other numbers; a NaN among the likeliest takes its token out."""
-        for entry, value in zip(self._entries, chosen, strict=True):
-            entry["logprob"] = value
+        _set(self._entries, chosen)
         for listed, values in zip(self._lists, tops, strict=True):
-            for each, number in zip(listed, values, strict=False):
-                each["logprob"] = number
             if len(listed) > len(values):
                 del listed[len(values):]
+            _set(listed, values)
             if listed and math.isnan(sum(values)):
                 listed[:] = [each for each in listed if not math.isnan(each["logprob"])]
         self._owner[self._field] = msgspec.Raw(orjson.dumps(self._entries))
@@ -88,6 +90,11 @@ class Objects:
         else:
             owner, field = self._parent
             owner[field] = msgspec.Raw(b"null")
+
+
+def _set(entries: list[dict[str, Any]], numbers: Iterable[float | None]) -> None:
+    """Give entries their numbers; in a loop of the interpreter's own, since there are hundreds."""
+    deque(map(setitem, entries, repeat("logprob"), numbers), maxlen=0)
 
 
 class Columns:
