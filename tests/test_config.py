@@ -161,7 +161,8 @@ def test_an_empty_file_has_the_defaults() -> None:
                   "webhook_secret_env": "COUNTERCLONE_WEBHOOK_SECRET", "syslog": "", "detector": []},
         "mark": [],
         "prove": {"keys": "counterclone.marks", "ledger": "ledger", "budget": 1_000_000, "alpha": 1e-6,
-                  "decoys": 999, "timestamp_url": "", "timestamp_roots": ""}}
+                  "decoys": 999, "timestamp_url": "", "timestamp_roots": ""},
+        "tune": {"accuracy_loss_max": 0.0, "calibration_error_increase_max": 0.02}}
 
 
 def test_a_class_has_the_guards_policies_and_limits() -> None:
@@ -187,8 +188,7 @@ def test_every_key_is_read() -> None:
                          limit_leaked_bits_per_day=1_000, limit_copy_share_per_day=1.0, policies="none",
                          tiers=True),
             AccountClass(name="partners", accounts=("client_id:partner",), policies=(
-                {"kind": "labels"},
-        "tune": {"accuracy_loss_max": 0.0, "calibration_error_increase_max": 0.02}, {"kind": "rounding", "significant_bits": 8}))))
+                {"kind": "labels"}, {"kind": "rounding", "significant_bits": 8}))))
     assert read.guard == Guard(
         limit_queries_per_minute=1, limit_queries_per_day=2, limit_leaked_bits_per_day=3,
         limit_copy_share_per_day=0.05, limit_total_queries_per_minute=4, limit_total_queries_per_day=5,
