@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from counterclone.answers import Answer, Rows, label_list
 from counterclone.errors import LedgerError
 from counterclone.evidence import Accepted, Entry, Payload, Role
-from counterclone.protocols import Ledger, Watermark
-from counterclone.queries import Query
+from counterclone.protocols import Ledger, TextWatermark, Watermark
+from counterclone.queries import Query, canonical_value
 from counterclone.randomness import Prf
+from counterclone.speech import Speech
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Marking:
 
     Args:
         kind: the mark's.
-        watermark: puts it into rows.
+        mark: puts it into rows, or into finished texts.
         key: the mark's own, of the epoch.
         ledger: takes every row, and what opens the marked ones.
         clock: seconds since 1970.
@@ -74,21 +75,23 @@ class Marking:
         last_error: why the ledger took nothing lately, None while all is well.
     """
 
-    def __init__(self, kind: str, watermark: Watermark, key: Prf, ledger: Ledger,
+    def __init__(self, kind: str, mark: Watermark | TextWatermark, key: Prf, ledger: Ledger,
                  clock: Callable[[], float]) -> None:
         self.counts = Counts()
         self.last_error: str | None = None
-        self._kind, self._watermark, self._key = kind, watermark, key
+        self._kind, self._key = kind, key
+        self._for_rows = cast(Watermark, mark) if hasattr(mark, "embed") else None
+        self._for_texts = cast(TextWatermark, mark) if hasattr(mark, "embed_text") else None
         self._ledger, self._clock = ledger, clock
 
     def embed(self, answer: Answer, query: Query) -> Marked | None:
         """The answer with marks; None where it isn't one row of probabilities for each row of numbers or texts."""
         name, output = next(iter(answer.outputs.items()), ("", None))
-        if output is None or len(answer.outputs) > 1 or output.rows_per_query != 1:
+        if self._for_rows is None or output is None or len(answer.outputs) > 1 or output.rows_per_query != 1:
             return None
         if query.features is None and not all(isinstance(value, str) for value in query.values):
             return None  # a suspect couldn't be asked it again
-        embedded = self._watermark.embed(self._key, query.cells, output.rows)
+        embedded = self._for_rows.embed(self._key, query.cells, output.rows)
         if not embedded.roles.any():
             return Marked(answer, embedded.roles)
         truths = label_list(output.rows)
@@ -96,6 +99,32 @@ class Marking:
             return Marked(answer, embedded.roles, truths, truths)
         changed = Answer({name: output.with_rows(embedded.rows)}, answer.document)
         return Marked(changed, embedded.roles, truths, label_list(embedded.rows))
+
+    def write(self, account: str, query: Query, speech: Speech) -> Speech:
+        """What is said, with the mark in it and written down; as it was where it can't be.
+
+        Only the one finished answer to one prompt is marked: a text, or a conversation of one message.
+
+        Args:
+            account: whom it is served to.
+            query: what was asked.
+            speech: as it leaves otherwise.
+        """
+        prompt, said = _prompt(query), [each for each in speech.said if not each.is_reasoning]
+        if self._for_texts is None or prompt is None or len(said) != 1 or not said[0].is_last:
+            return speech
+        cell, own = canonical_value(prompt), said[0].text
+        (text,), (role,) = self._for_texts.embed_text(self._key, [cell], [own])
+        payload = b""
+        if role:
+            true, label = self._for_texts.read([own, text]).tolist()
+            payload = msgspec.json.encode(Payload(
+                mark=self._kind, role="marked", cell=cell.hex(), query={"text": prompt},
+                answer={"label": label, "text": text}, true=true, classes=self._for_texts.n_variants))
+        entry = Entry(self._clock(), account, cell, text.encode(errors="surrogatepass"), payload)
+        if not self._append([entry], int(bool(role))):
+            return speech
+        return speech._replace(said=[each._replace(text=text) if each is said[0] else each for each in speech.said])
 
     def note_unmappable(self, marked: Marked) -> None:
         """Count rows whose labels can't follow."""
@@ -122,14 +151,18 @@ class Marking:
         cells, roles = query.cells, marked.roles.tolist()
         entries = [Entry(now, account, cells[i], rows[i].tobytes(),
                          self._payload(query, marked, rows, i) if roles[i] else b"") for i in range(len(cells))]
+        return self._append(entries, marked.n_marked)
+
+    def _append(self, entries: Sequence[Entry], n_marked: int) -> bool:
+        """Write down what is served; False where it can't be."""
         try:
             self._ledger.append(entries)
         except LedgerError as error:
             self._note(error)
-            self.counts.unwritten += marked.n_marked
+            self.counts.unwritten += n_marked
             return False
         self.last_error = None
-        self.counts.marked += marked.n_marked
+        self.counts.marked += n_marked
         return True
 
     def _note(self, error: LedgerError) -> None:
@@ -145,3 +178,13 @@ class Marking:
             mark=self._kind, role="marked" if is_marked else "control", cell=query.cells[i].hex(), query=asked,
             answer={"label": marked.labels[i], "scores": rows[i].tolist()}, true=marked.truths[i],
             classes=rows.shape[1]))
+
+
+def _prompt(query: Query) -> str | None:
+    """The one text that is answered, which a suspect can be asked as well; None where there is more to it."""
+    if query.n_rows != 1:
+        return None
+    asked = query.values[0]
+    if isinstance(asked, dict) and isinstance(messages := asked.get("messages"), list) and len(messages) == 1:
+        asked = messages[0].get("content") if messages[0].get("role") == "user" else None
+    return asked if isinstance(asked, str) else None

@@ -80,6 +80,11 @@ class Outgoing:
         """Whether some of the answer has left, or all was settled."""
         return self._is_ended or self._is_passing
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether a stream is under way that an error of ours may end."""
+        return self._stream is not None and not self._is_ended and self._stream.is_between_events
+
     def begin(self) -> None:
         """From here on the app works."""
         self._rows_admitted = self._admission.n_rows
@@ -125,6 +130,11 @@ class Outgoing:
         elif isinstance(error, Busy):
             headers = [(b"retry-after", b"1")]
         await self._send_error(error.status, error.code, str(error), headers)
+
+    async def interrupt(self, error: RequestError) -> None:
+        """End a stream that the app gave up."""
+        self._decide(error.decision)
+        await self._end_with(error.status, error.code, str(error))
 
     def end(self) -> None:
         """The app has ended; settle what it broke off, by raising or by ending too soon."""
@@ -215,10 +225,13 @@ class Outgoing:
     async def _break_off(self, error: Exception) -> None:
         """End a stream with an error of ours, in the dialect's shape."""
         self._note_uncleaned(error)
+        is_told = isinstance(error, AnswerError) and error.__cause__ is None
+        await self._end_with(502, "answer_not_cleaned", str(error) if is_told else _BROKEN)
+
+    async def _end_with(self, status: int, code: str, message: str) -> None:
         dialect = self._admission.route.dialect
         assert dialect is not None  # `_begin` saw it
-        is_told = isinstance(error, AnswerError) and error.__cause__ is None
-        said = dialect.error(502, "answer_not_cleaned", str(error) if is_told else _BROKEN)
+        said = dialect.error(status, code, message)
         self.is_refused = True
         if self._stream is not None:
             self._end_stream(self._stream)
@@ -355,6 +368,10 @@ class Outgoing:
         if terms.meters_tokens:
             self._count_tokens(speech.usage.total(admission.tokens_in, speech.tokens_out))
         released = terms.speak(query, self._options.noise(query.model)).feed(speech) if terms.policies else speech
+        marking = self._marking()
+        if marking is not None:
+            self._accept_terms(marking)
+            released = marking.write(admission.account.id, query, released)
         bits = terms.speech_bits(released) / admission.n_rows
         terms.expect(query.model, bits)
         if released is not speech:
@@ -382,11 +399,14 @@ class Outgoing:
             written = Body(followed.content, {**written.headers, **followed.headers})
         (name, output), = marked.answer.outputs.items()
         rows = output.rows if released is None else released[name]
-        acceptance = self._options.acceptance
+        self._accept_terms(marking)
+        return (written, released) if marking.record(admission.account.id, query, marked, rows) else None
+
+    def _accept_terms(self, marking: Marking) -> None:
+        acceptance, admission = self._options.acceptance, self._admission
         accepted = None if acceptance is None else acceptance.of(admission.headers)
         if accepted is not None:
             marking.accept(admission.account.id, accepted)
-        return (written, released) if marking.record(admission.account.id, query, marked, rows) else None
 
     def _written(self, answer: Answer, body: Body, *,
                  is_changed: bool = False) -> tuple[Body, dict[str, Rows] | None]:

@@ -89,9 +89,12 @@ async def _forward(app: asgi.App, admission: Admission, outgoing: Outgoing) -> N
     try:
         await app(scope, admission.replay, outgoing.send)
     except RequestError as error:
-        if outgoing.is_begun:
+        if outgoing.is_between_events:
+            await outgoing.interrupt(error)
+        elif outgoing.is_begun:
             raise
-        await outgoing.refuse(error)
+        else:
+            await outgoing.refuse(error)
     except Exception:
         if not outgoing.is_refused:
             raise

@@ -38,6 +38,11 @@ class Stream:
         self.is_broken = False
         self._unsent = b""
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether what has left ends with an event's end, so that another one may follow."""
+        return self._releases is not None or not (self.is_broken or self._events.left)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """What leaves of the next bytes, an event each; an event's beginning waits for its end.
 
