@@ -13,6 +13,8 @@ from counterclone.marks._green import Codes, packed
 from counterclone.marks._tokens import Tokens
 
 NONE = np.empty(0, dtype=np.int64)
+HALF = 0.5
+"""Added to each count, so that a pair that neither wrote may be either's."""
 Numbers = NDArray[np.float64]
 
 
@@ -27,12 +29,17 @@ class Pairs(NamedTuple):
     codes: Codes
     counts: NDArray[np.int64]
 
-    def shares(self, codes: Codes) -> Numbers:
-        """The share of each of some pairs among all that were written: (n,)."""
+    def shares(self, codes: Codes, unseen: float = 0.0) -> Numbers:
+        """The share of each of some pairs among all that were written: (n,).
+
+        Args:
+            codes: the pairs.
+            unseen: what is added to the count of each.
+        """
         places = np.searchsorted(self.codes, codes).clip(max=max(len(self.codes) - 1, 0))
         found = self.codes[places] == codes if len(self.codes) else np.zeros(len(codes), dtype=np.bool_)
         counts = np.where(found, self.counts[places] if len(self.codes) else 0, 0)
-        return counts / max(int(self.counts.sum()), 1)
+        return (counts + unseen) / max(int(self.counts.sum()), 1)
 
 
 def scored(answer: Tokens, prompt: Tokens, context: int) -> Codes:
@@ -63,10 +70,11 @@ def surplus(suspect: Pairs, reference: Pairs, base: Pairs | None = None) -> tupl
         suspect: its pairs.
         reference: those of the owner's model with the mark off.
         base: those of a public model; the reference is then the mixture of both that is nearest to the suspect,
-            by least squares. No key has a part in it.
+            by least squares, and a pair counts by how much of it is the owner's in that mixture: what only the
+            public model writes tells nothing of the key. No key has a part in any of this.
 
     Returns:
-        The pairs, ascending, and the difference of shares for each.
+        The pairs, ascending, and what each counts.
     """
     codes = np.union1d(suspect.codes, reference.codes)
     if base is None:
@@ -75,4 +83,5 @@ def surplus(suspect: Pairs, reference: Pairs, base: Pairs | None = None) -> tupl
     ours, theirs, public = (pairs.shares(codes) for pairs in (reference, suspect, base))
     apart = ours - public
     weight = float(np.clip(((theirs - public) @ apart) / max(float(apart @ apart), 1e-300), 0.0, 1.0))
-    return codes, theirs - public - weight * apart
+    own, other = reference.shares(codes, HALF), base.shares(codes, HALF)
+    return codes, (theirs - public - weight * apart) * own / (weight * own + (1.0 - weight) * other)

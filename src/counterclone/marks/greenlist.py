@@ -40,9 +40,9 @@ class Greenlist(Spec, frozen=True):
 
     `unique` counts each distinct pair once: exact, quick for texts that are all marked, blind for a share of a
     tenth. `difference` weighs each pair by how much more often the suspect writes it than the owner's own unmarked
-    model does. `mixture` lets a public model explain a part of that, which a suspect with other training data
-    needs. Both bound the tail, for any weights, and the weights know no key. `both` is the
-    better of `unique` and `mixture`, paid for by a factor of two.
+    model does. `mixture` lets a public model explain a part of that, and counts what is left by how much of it is
+    the owner's, which a suspect with other training data needs. Both bound the tail, for any weights, and the
+    weights know no key. `both` is the better of `unique` and `mixture`, paid for by a factor of two.
 
     Attributes:
         gamma: the share of green tokens, to the nearest 1/256; a half costs the server least.
