@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from counterclone import plugins
-from counterclone.compose.watermarks import watermark
+from counterclone.compose.watermarks import check_timestamps, watermark
 from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
 from counterclone.guard.marking import Marking
@@ -71,9 +71,7 @@ def timestamp_authority(config: Config, folder: Path) -> Authority | None:
     """
     if not config.prove.timestamp_url:
         return None
-    if not config.prove.timestamp_roots:
-        raise ConfigError("[prove] timestamp_roots: is needed with timestamp_url; name the file with the root "
-                          "certificate that the authority publishes")
+    check_timestamps(config)
     return Authority(config.prove.timestamp_url, Roots.load(folder / config.prove.timestamp_roots))
 
 

@@ -19,7 +19,7 @@ from counterclone.compose import audited
 from counterclone.compose.secrets import root_key
 from counterclone.compose.terms import COPY_SHARE, terms, total_limits
 from counterclone.compose.watching import Watching, decided
-from counterclone.compose.watermarks import watermark
+from counterclone.compose.watermarks import check_timestamps, watermark
 from counterclone.config import Accounts as AccountsConfig
 from counterclone.config import Config, PluginTable, Target
 from counterclone.config import Journal as JournalConfig
@@ -138,6 +138,7 @@ def check(config: Config) -> None:
     """
     problems: list[str] = []
     for part in (lambda: terms(config), lambda: total_limits(config), lambda: watermark(config),
+                 lambda: check_timestamps(config),
                  lambda: _acceptance(config.accounts), lambda: _classes(config.accounts, Prf(bytes(KEY_BYTES)))):
         try:
             part()
