@@ -170,9 +170,10 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
         kind: of the fingerprint.
         likeness: of the suspect and the target at the probes, 1 for the same answers.
         likest: the largest likeness of an independent model.
-        surplus: its likeness to the target beyond that to the independent models nearest to it; what is ranked.
-        p_value: the rank among the independent models, 1 / (nulls + 1) at the least; it holds for suspects that
-            are like one of them drawn at random, if they are independent.
+        surplus: its likeness to the target beyond that to the independent models nearest to it.
+        p_value: the surplus's rank among the independent models, 1 / (nulls + 1) at the least; it holds for
+            suspects that are like one of them drawn at random, if they are independent.
+        p_likeness: the likeness's rank, likewise; of two ranks one is small by chance more often than of one.
         nulls: how many independent models there are.
         queries: that the suspect answered.
     """
@@ -182,5 +183,6 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
     likest: float
     surplus: float
     p_value: float
+    p_likeness: float
     nulls: int
     queries: int

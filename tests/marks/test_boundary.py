@@ -81,6 +81,7 @@ def test_a_copy_ranks_first_and_no_lower_than_the_number_of_models_allows(tmp_pa
     assert (rank.kind, rank.nulls, rank.queries) == ("boundary", 24, 600)
     assert rank.p_value == 1 / 25
     assert rank.likeness > rank.likest
+    assert rank.p_likeness == 1 / 25
 
 
 def test_independent_models_rank_anywhere() -> None:

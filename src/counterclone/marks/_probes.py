@@ -1,8 +1,8 @@
 """What the owner's model and models known as independent answer to the same inputs, and a suspect's rank in it.
 
 A suspect isn't ranked by its likeness to the target alone: a good model is like every other one, and a forest like
-forests. It is ranked by how much more it is like the target than like the half of the models that are most like
-the target. Each of the independent models is treated as the suspect is, the suspect being one of the others
+forests. It is ranked, too, by how much more it is like the target than like the half of the models that are most
+like the target. Each of the independent models is treated as the suspect is, the suspect being one of the others
 then, so the rank of one more independent model is uniform.
 """
 
@@ -120,8 +120,8 @@ class Probes:
     def _rank(self, kind: str, by: Likeness, rows: Rows) -> Rank:
         n = len(rows)
         if n < 2:
-            return Rank(kind=kind, likeness=0.0, likest=0.0, surplus=0.0, p_value=1.0, nulls=len(self.nulls),
-                        queries=n)
+            return Rank(kind=kind, likeness=0.0, likest=0.0, surplus=0.0, p_value=1.0, p_likeness=1.0,
+                        nulls=len(self.nulls), queries=n)
         target = by.portrait(self.target[:n])
         models = [*(by.portrait(null[:n]) for null in self.nulls), by.portrait(rows)]
         to_target = np.array([by.likeness(model, target) for model in models])
@@ -129,7 +129,7 @@ class Probes:
         surplus = _surplus(to_target, to_others)
         return Rank(kind=kind, likeness=float(to_target[-1]), likest=float(to_target[:-1].max()),
                     surplus=float(surplus[-1]), nulls=len(self.nulls), queries=n,
-                    p_value=statistics.rank_p_value(float(surplus[-1]), surplus[:-1]))
+                    p_value=_rank(surplus), p_likeness=_rank(to_target))
 
     def _problem(self) -> str:
         """What is wrong with them, in words; "" for nothing."""
@@ -145,6 +145,11 @@ class Probes:
         if max(sum_error(self.target), sum_error(self.nulls.reshape(-1, self.nulls.shape[2]))) > NAMED_TOLERANCE:
             return "`target` or `nulls` aren't rows of probabilities"
         return ""
+
+
+def _rank(figures: NDArray[np.float64]) -> float:
+    """The last one's, among the others."""
+    return statistics.rank_p_value(float(figures[-1]), figures[:-1])
 
 
 def _surplus(to_target: NDArray[np.float64], to_others: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,7 +28,8 @@ def table(verdict: Verdict) -> Table:
            f"{mark.hits} of {mark.trials} choices meet the key, p = {mark.p_value:.2g}")
           for mark in verdict.marks),
         *((f"fingerprint {each.kind}", f"answers {each.likeness:.1%} alike (independent models up to "
-           f"{each.likest:.1%}); its rank among {each.nulls}: p = {each.p_value:.2g}, which decides nothing")
+           f"{each.likest:.1%}); ranks among {each.nulls}: p = {each.p_likeness:.2g}, by surplus "
+           f"{each.p_value:.2g}; they decide nothing")
           for each in verdict.fingerprints),
         *((f"account {each.account}", f"p = {each.p_adjusted:.2g}") for each in verdict.accounts)]
     if verdict.basis:
