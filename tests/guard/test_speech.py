@@ -116,6 +116,12 @@ def test_many_answers_at_once_are_refused(guarded: Build) -> None:
     assert [guard.ask(ASKED | {"temperature": 0}, path=CHAT).status for _ in range(2)] == [200, 400]
 
 
+def test_each_of_several_answers_counts(guarded: Build) -> None:
+    guard = guarded(LlmServer(), "[guard]\nlimit_queries_per_minute = 5\n")
+    assert [guard.ask(ASKED | {"n": n}, path=CHAT).status for n in (3, 3, 2, 1)] == [200, 429, 200, 429]
+    assert guard.ask(ASKED | {"n": 128}, path=CHAT, key="bob").status == 429
+
+
 # Prompts and the journal
 
 def test_a_long_prompt(guarded: Build) -> None:

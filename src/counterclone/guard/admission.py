@@ -135,7 +135,8 @@ class Admission:
         n_rows = self.n_rows = query.n_rows
         for rule in options.rules:
             admitted = rule.admit(admitted)
-        self._reserve(n_rows, terms.expected_bits(query.model) * n_rows if terms.meters_bits else 0.0,
+        n_answers = n_rows if query.sampling is None else n_rows * query.sampling.n
+        self._reserve(n_answers, terms.expected_bits(query.model) * n_rows if terms.meters_bits else 0.0,
                       self._tokens(query, len(asked)) if terms.meters_tokens else 0.0)
         if not options.enforce:
             return
@@ -192,17 +193,17 @@ class Admission:
             return max(self.tokens_in, self.terms.expected_tokens(query.model))
         return self.tokens_in + max(sampling.max_tokens, 0) * sampling.best_of * query.n_rows
 
-    def _reserve(self, n_rows: int, bits: float, tokens: float) -> None:
+    def _reserve(self, queries: int, bits: float, tokens: float) -> None:
         options, terms = self.options, self.terms
-        costs = terms.costs(n_rows, bits, tokens)
+        costs = terms.costs(queries, bits, tokens)
         options.store.reserve(self.account.id, terms.limits, costs)
         if options.total_limits:
             try:
-                options.store.reserve(ALL_ACCOUNTS, options.total_limits, self._total(n_rows))
+                options.store.reserve(ALL_ACCOUNTS, options.total_limits, self._total(queries))
             except LimitExceeded:
                 options.store.settle(self.account.id, terms.limits, [-cost for cost in costs])
                 raise
-        self._reserved_queries, self._reserved_bits, self._reserved_tokens = n_rows, bits, tokens
+        self._reserved_queries, self._reserved_bits, self._reserved_tokens = queries, bits, tokens
 
     def _total(self, queries: int) -> list[float]:
         return [queries] * len(self.options.total_limits)

@@ -124,7 +124,8 @@ class Marking:
         entry = Entry(self._clock(), account, cell, text.encode(errors="surrogatepass"), payload)
         if not self._append([entry], int(bool(role))):
             return speech
-        return speech._replace(said=[each._replace(text=text) if each is said[0] else each for each in speech.said])
+        served = [each._replace(text=text) if each is said[0] else each for each in speech.said]
+        return speech if text == own else speech._replace(said=served)
 
     def note_unmappable(self, marked: Marked) -> None:
         """Count rows whose labels can't follow."""
