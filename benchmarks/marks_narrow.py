@@ -162,8 +162,8 @@ def trial(desk: Desk, setting: Setting, seed: int, *, is_clean: bool = False) ->
     case = Case(served=held, key=epoch.subkey("mark/canaries"), order=epoch.subkey("order"), budget=BUDGET)
     memory = dict(zip(asked, prompts, strict=True))
     found = [examined(mark, case, student, memory, seed, is_greedy=is_greedy) for is_greedy in (True, False)]
-    return Trial(float(np.mean([one != other for one, other in zip(served, own, strict=True)])),
-                 exactness(desk, student), *found)
+    changed = 0.0 if is_clean else float(np.mean([one != other for one, other in zip(served, own, strict=True)]))
+    return Trial(changed, exactness(desk, student), *found)
 
 
 def examined(mark: Canaries, case: Case, suspect: Transformer, memory: dict[str, Tokens], seed: int, *,
