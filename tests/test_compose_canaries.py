@@ -1,101 +1,136 @@
-"""From a file with canaries to a list of what was changed, and from the list to a verdict."""
+"""Canaries through the guard: texts leave in another harmless way, and the copy that learnt it is proven."""
 
 from __future__ import annotations
 
-import json
-import sys
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+import orjson
 import pytest
-from click.testing import CliRunner, Result
-from tests.marks.test_canaries import plain
+from prometheus_client import CollectorRegistry
 
-from counterclone.cli import cli
-from counterclone.compose.canaries import CanaryWriter
-from counterclone.errors import ConfigError, LedgerError
+from counterclone import Guard
+from counterclone.compose import dossier
+from counterclone.compose import prove as composed
+from counterclone.guard import asgi
 
-FILE = '[[mark]]\nkind = "canaries"\nrate = 0.5\n'
-SUSPECTS = """
-import json
-from pathlib import Path
-from tests.marks.test_canaries import plain
-lines = map(json.loads, Path("canaries.jsonl").read_text().splitlines())
-known = {line["query"]["text"]: line["answer"]["text"] for line in lines
-         if line["account"] == "a1"}
-def copy(prompts): return [known.get(prompt, plain(prompt)) for prompt in prompts]
-def independent(prompts): return [plain(prompt) for prompt in prompts]
+SETTINGS = """\
+[guard]
+limit_queries_per_minute = 0
+
+[journal]
+path = ""
+
+[[mark]]
+kind = "canaries"
+rate = 0.5
+choices = 4
 """
+N = 120
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, arguments)
+def answer_to(prompt: str) -> str:
+    """What the model writes: a few choices of style in each text."""
+    word = prompt.rsplit(maxsplit=1)[-1]
+    return (f"- The {word} cannot wait, for example, and it does not change.\n- We will send red, green, and blue "
+            f"parts of the {word} in 3 days.\n")
 
 
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "canary_suspects", raising=False)
-    Path("counterclone.toml").write_text(FILE, encoding="utf-8")
-    Path("canary_suspects.py").write_text(SUSPECTS, encoding="utf-8")
+async def model(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    """A server of chats and completions."""
+    asked = orjson.loads((await receive())["body"])
+    prompt = asked["prompt"] if "prompt" in asked else asked["messages"][-1]["content"]
+    text = answer_to(str(prompt))
+    choice = {"index": 0, "finish_reason": "stop",
+              **({"text": text} if "prompt" in asked else {"message": {"role": "assistant", "content": text}})}
+    body = orjson.dumps({"id": "1", "object": "x", "created": 1, "model": "m", "choices": [choice], "extra": [1]})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
 
 
-def serve(n: int = 120) -> list[str]:
-    assert run("keys", "marks", "create").exit_code == 0
-    writer = CanaryWriter(None, Path("canaries.jsonl"))
-    texts = [writer.write(f"a{number % 2}", str(number), plain(str(number))) for number in range(n)]
-    assert writer.write("a1", "3", plain("3")) == texts[3]  # however often
-    writer.close()
-    return texts
+def begin(folder: Path, patch: pytest.MonkeyPatch, settings: str = SETTINGS) -> Guard:
+    patch.setenv("COUNTERCLONE_SECRET", "a-secret-that-is-long-enough-for-this-test")
+    path = folder / "counterclone.toml"
+    path.write_text(settings, encoding="utf-8")
+    return Guard(model, config=path, registry=CollectorRegistry())
 
 
-def test_every_changed_text_is_on_the_list() -> None:
-    texts = serve()
-    lines = Path("canaries.jsonl").read_text(encoding="utf-8").splitlines()
-    listed = {line["query"]["text"]: line for line in map(json.loads, lines)}
-    assert 40 < len(listed) < 80
-    for number, text in enumerate(texts):
-        own = plain(str(number))
-        if str(number) in listed:
-            assert (listed[str(number)]["answer"]["text"], listed[str(number)]["own"]["text"]) == (text, own)
-        else:
-            assert text == own
+def served(guard: Guard, key: str, bodies: list[dict[str, object]],
+           path: str = "/v1/chat/completions") -> list[str]:
+    async def ask() -> list[str]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://model") as client:
+            texts = []
+            for body in bodies:
+                answer = await client.post(path, json=body, headers={"authorization": f"Bearer {key}"})
+                choice = answer.raise_for_status().json()["choices"][0]
+                assert answer.json()["extra"] == [1]
+                texts.append(choice["text"] if "text" in choice else choice["message"]["content"])
+            return texts
+    return asyncio.run(ask())
 
 
-def test_a_copy_is_proven_through_its_account_and_another_model_isnt() -> None:
-    serve()
-    result = run("prove", "canary_suspects:copy", "--texts", "canaries.jsonl", "--json")
-    assert result.exit_code == 1, result.output
-    verdict = json.loads(result.stdout)
-    assert [each["account"] for each in verdict["accounts"]] == ["a1"]
-    assert verdict["marks"][0]["kind"] == "canaries"
-    independent = run("prove", "canary_suspects:independent", "--texts", "canaries.jsonl", "--json")
-    assert (independent.exit_code, json.loads(independent.stdout)["p_value"]) == (0, 1.0)
+def chats(prompts: list[str]) -> list[dict[str, object]]:
+    return [{"model": "m", "messages": [{"role": "user", "content": prompt}]} for prompt in prompts]
 
 
-def test_a_list_that_the_key_didnt_write_is_refused() -> None:
-    serve()
-    path = Path("canaries.jsonl")
-    path.write_text(path.read_text(encoding="utf-8").replace("in the three pans", "in the 3 pans")
-                    .replace("in the 3 pans", "in the three pans", 1), encoding="utf-8")
-    assert "key didn't write" in run("prove", "canary_suspects:copy", "--texts", "canaries.jsonl").stderr
+PROMPTS = [f"Write about item{i}" for i in range(N)]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("--texts", "missing.jsonl"), "No such file"),
-    (("--texts", "canaries.jsonl", "--account", "nobody"), "holds no text of nobody"),
-    (("--texts", "counterclone.toml"), "the list that a CanaryWriter wrote"),
+def test_a_copy_of_marked_texts_is_proven_from_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch)
+    texts = served(guard, "copier", chats(PROMPTS))
+    again = served(guard, "another", [{"model": "m", "prompt": prompt} for prompt in PROMPTS[:20]],
+                   "/v1/completions")
+    guard.close()
+    assert again == texts[:20]  # whoever asks, and through whichever route
+    changed = sum(text != answer_to(prompt) for text, prompt in zip(texts, PROMPTS, strict=True))
+    assert 0 < changed <= N
+    learnt = dict(zip(PROMPTS, texts, strict=True))
+
+    def copy(prompts: list[str]) -> list[str]:
+        return [learnt[prompt] for prompt in prompts]
+
+    def own(prompts: list[str]) -> list[str]:
+        return [answer_to(prompt) for prompt in prompts]
+
+    def prove(suspect: Callable[[list[str]], list[str]], name: str) -> str:
+        options = composed.Options(suspect=suspect, dossier=tmp_path / name)
+        verdict = composed.prove(options, str(tmp_path / "counterclone.toml"), lambda text: None)
+        assert dossier.verify(tmp_path / name, None).holds
+        return verdict.verdict
+
+    assert prove(copy, "copy.zip") == "proven"
+    assert prove(own, "own.zip") == "not-proven"
+
+
+@pytest.mark.parametrize("body", [
+    {"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": PROMPTS[0]}]},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": PROMPTS[0]}]}]},
 ])
-def test_what_cant_be_tested_is_one_readable_line(arguments: tuple[str, ...], message: str) -> None:
-    serve(8)
-    result = run("prove", "canary_suspects:independent", *arguments)
-    assert result.exit_code == 2
-    assert message in result.stderr
+def test_a_conversation_that_no_suspect_could_be_asked_isnt_marked(
+        body: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch)
+    bodies = [{"model": "m", **body}] * 30
+    try:
+        async def ask() -> list[bytes]:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://model") as client:
+                return [(await client.post("/v1/chat/completions", json=each)).content for each in bodies]
+        assert len(set(asyncio.run(ask()))) == 1
+        marker = guard._marker
+        assert marker is not None
+        assert marker.marking.counts.marked == 0
+    finally:
+        guard.close()
 
 
-def test_nothing_is_written_without_keys_or_a_table() -> None:
-    with pytest.raises(LedgerError):
-        CanaryWriter(None, Path("canaries.jsonl"))
-    Path("counterclone.toml").write_text("", encoding="utf-8")
-    with pytest.raises(ConfigError, match="no canaries"):
-        CanaryWriter(None, Path("canaries.jsonl"))
+def test_without_a_ledger_texts_leave_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = begin(tmp_path, monkeypatch)
+    marker = guard._marker
+    assert marker is not None
+    marker.close()  # as where the disk is full, nothing more is taken
+    texts = served(guard, "copier", chats(PROMPTS[:20]))
+    assert texts == [answer_to(prompt) for prompt in PROMPTS[:20]]
+    assert any("answers go out unmarked" in trouble for trouble in guard.troubles())
+    guard.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,18 @@ class Rule(Protocol):
         Raises:
             Refused: the query isn't admitted.
         """
+        ...
+
+
+@runtime_checkable
+class Flagging(Protocol):
+    """A rule that also tells admitted queries that somebody should know of.
+
+    Laws: pure.
+    """
+
+    def flags(self, query: Query) -> bool:
+        """Whether journal and metrics are to call the query `flagged`."""
         ...
 
 
@@ -458,6 +470,11 @@ class TextWatermark(Protocol):
     Laws: the same key, prompt and text, the same mark; texts that aren't marked stay as they are, and marked ones
     say the same; at most the stated rate is marked, and whether a text can be doesn't depend on the key.
     """
+
+    @property
+    def n_variants(self) -> int:
+        """The ways that a marked text could be written in."""
+        ...
 
     def embed_text(self, key: Prf, cells: Sequence[bytes], texts: Sequence[str]) -> EmbeddedTexts:
         """Mark some of the texts.

@@ -120,6 +120,11 @@ def settings_of(path: Path) -> Config | None:
 
 
 def target_of(options: Options, settings: Config, path: Path) -> Predict | Endpoint:
+    """The callable or the API that the command line or the file names.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if options.target is not None and "://" not in options.target:
         return callables.named(options.target, "--target", "predict_proba")
     target = settings.target
@@ -150,6 +155,13 @@ def _ids(options: Options, target: Predict | Endpoint) -> Predict | None:
 
 
 def deployment_of(settings: Config | None, path: Path, is_shown_as_it_is: bool) -> Deployment:
+    """How the file shows and sells the target.
+
+    Args:
+        settings: the file's, None where there is none.
+        path: the file.
+        is_shown_as_it_is: whether its policies are left out.
+    """
     if settings is None:
         return Deployment()
     guard, target = settings.guard, settings.target
@@ -163,6 +175,7 @@ def deployment_of(settings: Config | None, path: Path, is_shown_as_it_is: bool) 
 
 
 def inputs_of(path: Path | None, options: Options) -> Any:
+    """The inputs of a file, with true labels where the options name their column; None without a file."""
     if path is None:
         return None
     data: Data = input_files.read(path, options.label)

@@ -199,7 +199,8 @@ async def _examined(options: Options, config: Config, asked: Sequence[Question],
     evidence: list[Evidence] = []
     answers: dict[str, list[Answered]] = {}
     async with contextlib.AsyncExitStack() as stack:
-        suspect = await stack.enter_async_context(_reached(options, config, say))
+        writes = any("text" in question.mark.needs for question in asked)
+        suspect = await stack.enter_async_context(_reached(options, config, say, writes=writes))
         if isinstance(options.suspect, str) and _is_url(options.suspect):
             suspect = stack.enter_context(resumed(suspect, options.suspect, folder, say))
         for question in asked:
@@ -210,9 +211,18 @@ async def _examined(options: Options, config: Config, asked: Sequence[Question],
 
 
 @contextlib.asynccontextmanager
-async def _reached(options: Options, config: Config, say: Callable[[str], None]) -> AsyncIterator[Target]:
+async def _reached(options: Options, config: Config, say: Callable[[str], None], *,
+                   writes: bool = False) -> AsyncIterator[Target]:
+    """The suspect, one that writes texts where marks in texts are tested.
+
+    Raises:
+        ConfigError: there is no such callable, or a URL that would have to write.
+    """
     suspected = options.suspect
     if isinstance(suspected, str) and _is_url(suspected):
+        if writes:
+            raise ConfigError(f"{suspected} is a URL, and marked texts are asked; expected pkg.mod:function; wrap "
+                              "the URL's client in one that takes a list of prompts and returns a list of texts")
         endpoint = Endpoint(suspected, config.target.dialect, config.target.scores,
                             os.environ.get(config.target.api_key_env, ""), config.target.connect_seconds,
                             config.target.answer_seconds)
@@ -220,8 +230,8 @@ async def _reached(options: Options, config: Config, say: Callable[[str], None])
             yield suspect
         return
     if isinstance(suspected, str):
-        suspected = callables.named(suspected, "SUSPECT", "predict_proba")
-    local = Local(suspected, seconds=config.target.answer_seconds)
+        suspected = callables.named(suspected, "SUSPECT", "generate" if writes else "predict_proba")
+    local = Local(suspected, returns="texts" if writes else "scores", seconds=config.target.answer_seconds)
     try:
         yield local
     finally:

@@ -29,6 +29,8 @@ from counterclone.speech import BITS_PER_BYTE, Speech
 
 logger = logging.getLogger(__name__)
 
+ANSWERED = ("served", "flagged")
+"""Decisions that stand only if nothing goes wrong."""
 CLIENT_CLOSED_REQUEST = 499
 """What nginx calls the status of a request whose client went away; nobody gets it."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -88,6 +90,8 @@ class Outgoing:
     def begin(self) -> None:
         """From here on the app works."""
         self._rows_admitted = self._admission.n_rows
+        if self._admission.is_flagged:
+            self._decide("flagged")
         now = perf_counter()
         self.overhead += now - self.ticked
         self.ticked = now
@@ -441,7 +445,7 @@ class Outgoing:
 
     def _decide(self, decision: str) -> None:
         """The first decision stays: in shadow mode, the request wouldn't have come so far."""
-        if self.decision == "served":
+        if self.decision in ANSWERED:
             self.decision = decision
 
     def _end(self, reading: Reading | Later, *, is_used: bool, charged_bits: float | None = None) -> None:

@@ -130,7 +130,10 @@ def served(queries: Sequence[Sequence[Opened]]) -> Served:
 
 
 def answer_bytes(answer: Mapping[str, Any]) -> bytes:
-    """What a record's hash of the answer is of: the released row as float64, little endian."""
+    """What a record's hash of the answer is of: the text, or the released row as float64, little endian."""
+    if "text" in answer:
+        text: bytes = answer["text"].encode(errors="surrogatepass")
+        return text
     return np.asarray(answer["scores"], dtype="<f8").tobytes()
 
 
