@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterclone.answers import Rows
-from counterclone.fidelity import Labels, agreement, calibration_error
+from counterclone.fidelity import Labels, agreement, calibration_error, overlap, overlaps, probe_accuracy
 from counterclone.randomness import generator
 from counterclone.statistics import proportion
 
@@ -104,3 +104,18 @@ def test_calibration_error_is_its_definition(n_rows: int, n_classes: int, n_bins
 def test_rows_need_a_true_label_each(n_rows: int, n_labels: int) -> None:
     with pytest.raises(ValueError, match=f"{n_rows} rows and {n_labels} true labels have no calibration error"):
         calibration_error(np.full((n_rows, 2), 0.5), np.zeros(n_labels, np.intp))
+
+
+def test_neighbours_in_common_do_not_depend_on_length_or_rotation() -> None:
+    vectors = generator(0, "vectors").standard_normal((300, 8))
+    turned = np.linalg.qr(generator(1, "turn").standard_normal((8, 8)))[0]
+    assert overlap(vectors, 3.0 * vectors @ turned) == 1.0
+    assert overlap(vectors, generator(2, "others").standard_normal((300, 4))) < 0.1
+    assert set(overlaps(vectors, vectors[:, :4])) <= {share / 10 for share in range(11)}
+    assert overlap(vectors[:4], vectors[:4]) == 1.0
+
+
+def test_a_probe_reads_what_is_linear_in_vectors_and_nothing_else() -> None:
+    vectors = generator(0, "vectors").standard_normal((400, 6))
+    assert probe_accuracy(vectors, np.where(vectors[:, 0] > 0.3, "left", "right")) > 0.9
+    assert probe_accuracy(vectors, generator(1, "labels").integers(0, 2, 400)) < 0.65

@@ -40,10 +40,3 @@ def test_a_copy_serves_what_the_encoder_serves() -> None:
     copy = taught(asked, encoded(asked), "auto", rng)
     served, copied = (np.sign(vectors @ probe) for vectors in (encoded(unseen), copy.embed(unseen)))
     assert (served == copied).mean() > 0.9
-
-
-def test_neighbours_are_shared_by_the_same_and_by_chance() -> None:
-    vectors = generator(0, "vectors").standard_normal((300, 8))
-    turned = np.linalg.qr(generator(1, "turn").standard_normal((8, 8)))[0]
-    assert overlap(vectors, 3.0 * vectors @ turned) == 1.0
-    assert overlap(vectors, generator(2, "others").standard_normal((300, 4))) < 0.1

@@ -124,3 +124,19 @@ def test_texts_are_answered_as_they_come() -> None:
 def test_what_isnt_a_text_for_each_is_refused(wrong: Any) -> None:
     with pytest.raises(TargetError, match="expected a list with a text for each"):
         ask(lambda prompts: wrong, ["a", "b"], returns="texts")
+
+
+def test_vectors_are_answered_as_they_come_whatever_their_signs() -> None:
+    vectors = np.array([[0.5, -2.0, 3.0], [1.0, 0.0, -1.0]])
+    local = Local(lambda inputs: vectors[:len(inputs)], returns="vectors")
+    reply = asyncio.run(local.query(["a", "b"]))
+    local.close()
+    np.testing.assert_array_equal(reply.vectors, vectors)
+    assert reply.rows.shape == (2, 0)
+
+
+def test_many_texts_are_asked_in_parts() -> None:
+    local = Local(lambda texts: [f"{text}!" for text in texts], returns="texts")
+    reply = asyncio.run(local.query([str(number) for number in range(1500)]))
+    local.close()
+    assert list(reply.texts or ()) == [f"{number}!" for number in range(1500)]
