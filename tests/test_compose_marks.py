@@ -443,7 +443,7 @@ def test_commitments_are_pooled_over_epochs(tmp_path: Path, monkeypatch: pytest.
     learnt: dict[bytes, int] = {}
     for name in ("first", "second"):
         guard = begin(tmp_path, monkeypatch)
-        asked = generator(5, name).normal(size=(400, N_FEATURES))
+        asked = generator(5, name).normal(size=(1000, N_FEATURES))
         learnt |= {row.tobytes(): label for row, label in zip(asked, served(guard, "copier", asked), strict=True)}
         guard.close()
         mark_keys.rotate(str(tmp_path / "counterclone.toml"))
