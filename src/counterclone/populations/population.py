@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import orjson
@@ -15,8 +15,6 @@ from counterclone.answers import Rows
 from counterclone.errors import ConfigError
 from counterclone.exchanges import Exchanges
 from counterclone.queries import Features
-
-_Item = TypeVar("_Item", np.float64, np.object_)
 
 Texts = NDArray[np.object_]
 """Prompts, (n,)."""
@@ -129,6 +127,6 @@ def gaps(accounts: NDArray[np.intp], times: NDArray[np.float64]) -> NDArray[np.f
     return found
 
 
-def _joined(parts: Sequence[NDArray[_Item] | None], order: NDArray[np.intp]) -> NDArray[_Item] | None:
+def _joined(parts: Sequence[NDArray[Any] | None], order: NDArray[np.intp]) -> NDArray[Any] | None:
     kept = [part for part in parts if part is not None]
     return np.concatenate(kept)[order] if len(kept) == len(parts) else None

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from counterclone.encoders import encode_texts
 from counterclone.exchanges import NO_LABEL, Exchanges
-from counterclone.populations import belongings
+from counterclone.populations import belongings, phrases
 from counterclone.populations.clocks import Counts, Span, Times, by_machines, by_people, by_runs, owners
 from counterclone.populations.honest import Volume
-from counterclone.populations.population import START, Meta, Population, Texts, assembled
+from counterclone.populations.population import START, Meta, Population, assembled
 from counterclone.populations.tastes import repeats
 from counterclone.queries import canonical_value
 from counterclone.randomness import Generator, Prf, generator
@@ -36,52 +36,18 @@ KINDS: Mapping[str, float] = {
     "viral": 0.05}
 """Shares of the accounts where nobody says."""
 ATTACKS = ("slots", "spread", "borrowed", "reasoning", "graded", "capability", "foreign", "pool", "mimic")
-"""Campaigns: a few templates whose slots are filled; a hundred of them; a few that honest programs could have; questions
-with a demand for reasoning; answers to be graded; one topic; other languages; passages of another kind, bare; and
-what honest people ask, in as many voices as there are accounts."""
+"""Campaigns: a few templates whose slots are filled; a hundred of them; a few that honest programs could have;
+questions with a demand for reasoning; answers to be graded; one topic; other languages; passages of another kind,
+bare; and what honest people ask, in as many voices as there are accounts."""
 
 _Thing = TypeVar("_Thing")
 
 _DIGESTS = Prf.from_secret("counterclone populations").subkey("texts")
 _SLOT = "\0"
 _FEW, _MANY = 5, 100
+_UNEVEN = 0.3
 _BITS_PER_CHARACTER = 8.0
 _TYPICAL_ANSWER = 600.0
-_FOLLOWING = ("why?", "shorter please", "go on", "give me an example", "are you sure?", "thanks", "in other words?",
-              "and then?", "can you say that more simply?", "no, the other one")
-_OPENERS = ("", "", "", "hi, ", "hello! ", "please ", "hey ", "quick question: ", "i was wondering, ", "can you help me? ",
-            "good morning. ", "sorry to bother you, ", "so ", "ok ", "one more: ", "tell me, ", "question - ", "dear bot, ")
-_CLOSERS = ("", "", "", " thanks", " thank you!", " please", " in simple words", " be brief", " any ideas?", " i don't get it",
-            " it's for work", " asap", " for a friend", " what do you think?", " is that right?", " explain", " in one line")
-_ASKED = (("summarise", "explain", "shorten", "rewrite", "comment on", "correct", "improve", "simplify", "answer",
-           "find mistakes in", "make a list from", "what follows from"),
-          ("the text below", "this", "the following", "this note", "what my colleague wrote", "the paragraph", "this part",
-           "the mail under this line"),
-          ("", " briefly", " for a beginner", " in a friendly tone", " in three points", " as a table", " for my manager",
-           " without jargon", " in formal english", " with examples"))
-_PROGRAMS = (("you are a helpful assistant of", "act as the support bot of", "you work for", "this is an automated request of",
-              "you classify messages for", "you extract data for", "system:"),
-             ("an online shop", "a travel agency", "a hospital", "a law firm", "a code review tool", "a newsroom", "a bank",
-              "a school", "a game studio", "a logistics company"),
-             ("answer in json only", "reply with one word", "keep to two sentences", "use markdown", "quote the source",
-              "never invent facts", "if unsure say unknown", "give a score and a label", "write plain text"),
-             ("the input is", "customer says", "message follows", "document", "ticket", "record", "content"))
-_HARVEST = (("explain in detail", "write an expert answer about", "teach me everything about", "give a complete tutorial on",
-             "define and discuss", "solve a hard problem about", "write a dialogue between two experts on",
-             "list common mistakes about"),
-            ("think step by step", "show your full reasoning before the answer", "lay out each inference you make",
-             "describe how you arrived at it", "include all intermediate steps", "argue both sides first"),
-            ("then give the final answer after ANSWER:", "format it as instruction and response", "end with a short summary",
-             "output a json object with reasoning and answer", "write at least three hundred words",
-             "finish with a test question and its solution"))
-_REASONS = ("Explain your reasoning step by step.", "Before you answer, write down every thought that leads to it.",
-            "Show the full chain of reasoning.", "Articulate the reasoning behind your completed answer.",
-            "First think aloud, then answer.", "Give each intermediate step with its justification.",
-            "Describe your internal deliberation in detail.", "Number the steps of your argument.",
-            "Put your thoughts between tags, then the answer.", "Work it out slowly and show all work.")
-_GRADING = (("rate", "grade", "score", "judge", "assess"), ("the answer", "this response", "the candidate"),
-            ("from 1 to 10", "by the rubric: correctness, depth, style", "from A to F", "against the reference"),
-            ("and justify it", "and list its errors", "and write a better one", "in json"))
 
 
 class Library(NamedTuple):
@@ -149,7 +115,7 @@ class _Scene:
 
     def voice(self) -> Callable[[str], str]:
         """How somebody says things."""
-        openers, closers = ([self.pick(parts) for _ in range(3)] for parts in (_OPENERS, _CLOSERS))
+        openers, closers = ([self.pick(parts) for _ in range(3)] for parts in (phrases.OPENERS, phrases.CLOSERS))
         is_lower, is_bare = self.rng.random(2) < (0.4, 0.3)
 
         def say(text: str) -> str:
@@ -166,7 +132,7 @@ class _Scene:
         def ask() -> str:
             chance = self.rng.random()
             if chance < 0.08:
-                return self.pick(_FOLLOWING)
+                return self.pick(phrases.FOLLOWING)
             text = self.pick(self.topics[int(self.rng.choice(len(self.topics), p=self.shares))] if chance < 0.2
                              else topics[int(self.rng.random() * len(topics))])
             return say(text if chance < 0.8 else f"{text} {self.pick(topics[0])}")
@@ -202,6 +168,21 @@ def population(library: Library, n_accounts: int, days: float = 30.0, seed: int 
     return _populated([(kind, group, _metas(group, rng)) for kind, group in groups], rng, raw=raw)
 
 
+def team(library: Library, n_accounts: int, days: float = 30.0, seed: int = 0, *, volume: Volume | None = None,
+         start: float = START, raw: bool = False) -> Population:
+    """An honest crowd: people who all use one program, whose prompt is around what each asks; as `population`."""
+    rng = generator(seed, "texts", "team")
+    scene = _Scene(library, Span(days, start), volume or Volume(), rng)
+    program = _program(scene)
+
+    def make() -> Callable[[], str]:
+        topics = scene.favourites()
+        return _filled(scene, [program], lambda: scene.pick(scene.pick(topics)))
+
+    group = scene.people(n_accounts, make)
+    return _populated([("team", group, _metas(group, rng))], rng, raw=raw)
+
+
 def campaign(library: Library, attack: str = "slots", n_accounts: int = 400, prompts_each: float = 26,
              mixing: float = 0.0, *, days: float = 1.0, seed: int = 0, accounts_per_payment: int = 1,
              start: float = START, raw: bool = False) -> Population:
@@ -222,7 +203,8 @@ def campaign(library: Library, attack: str = "slots", n_accounts: int = 400, pro
     rng = generator(seed, "texts", "campaign", attack)
     scene = _Scene(library, Span(days, start), Volume(), rng)
     harvest = _harvest(scene, attack)
-    counts = np.clip(np.rint(prompts_each * np.exp(0.3 * rng.standard_normal(n_accounts))), 1, None).astype(np.intp)
+    volumes = prompts_each * np.exp(_UNEVEN * rng.standard_normal(n_accounts))
+    counts = np.rint(volumes).clip(1).astype(np.intp)
     texts = []
     for count in counts.tolist():
         theft, cover = harvest(), scene.asking()
@@ -275,7 +257,7 @@ def _chatter(scene: _Scene, n: int) -> _Group:
 
 def _paster(scene: _Scene, n: int) -> _Group:
     def make() -> Callable[[], str]:
-        wordings = [f"{scene.phrase(_ASKED)}: {_SLOT}" for _ in range(int(scene.rng.integers(1, 4)))]
+        wordings = [f"{scene.phrase(phrases.ASKED)}: {_SLOT}" for _ in range(int(scene.rng.integers(1, 4)))]
         return _filled(scene, wordings, lambda: scene.pick(scene.library.passages))
 
     return scene.people(n, make)
@@ -283,7 +265,7 @@ def _paster(scene: _Scene, n: int) -> _Group:
 
 def _translator(scene: _Scene, n: int) -> _Group:
     def make() -> Callable[[], str]:
-        wording = scene.pick(("translate to english", "english please", "translate", "what does this mean in english"))
+        wording = scene.pick(phrases.TRANSLATE)
         say = scene.voice()
         return lambda: say(f"{wording}: {scene.pick(scene.library.languages)}")
 
@@ -300,7 +282,7 @@ def _agent(scene: _Scene, n: int) -> _Group:
 
 
 def _program(scene: _Scene) -> str:
-    return f"{scene.phrase(_PROGRAMS[:3])}. {scene.phrase(_PROGRAMS[2:])}: {_SLOT}"
+    return f"{scene.phrase(phrases.PROGRAMS[:3])}. {scene.phrase(phrases.PROGRAMS[2:])}: {_SLOT}"
 
 
 def _classroom(scene: _Scene, n: int) -> _Group:
@@ -308,7 +290,7 @@ def _classroom(scene: _Scene, n: int) -> _Group:
     counts = scene.volume.draw(n, scene.rng, 0.7)
     texts = []
     for room in range(int(rooms[-1]) + 1):
-        topic, exercise = scene.favourites()[0], f"{scene.phrase(_ASKED)}: {_SLOT}"
+        topic, exercise = scene.favourites()[0], f"{scene.phrase(phrases.ASKED)}: {_SLOT}"
         for count in counts[rooms == room].tolist():
             do, ask = _filled(scene, [exercise], scene.dealt(topic)), scene.asking()
             texts += [do() if scene.rng.random() < 0.7 else ask() for _ in range(count)]
@@ -323,14 +305,15 @@ def _evaluator(scene: _Scene, n: int) -> _Group:
     texts = []
     for count in counts.tolist():
         items = scene.pick(list(scene.library.tests.values()))
-        frame = scene.pick((_SLOT, f"question: {_SLOT} answer:", f"{scene.phrase(_PROGRAMS[2:3])}. {_SLOT}"))
+        frame = scene.pick((_SLOT, f"question: {_SLOT} answer:", f"{scene.pick(phrases.PROGRAMS[2])}. {_SLOT}"))
         first = int(rng.integers(len(items)))
         texts += [frame.replace(_SLOT, items[(first + i) % len(items)]) for i in range(count)]
     return _Group(counts, by_runs(counts, scene.span, rng), texts)
 
 
 def _viral(scene: _Scene, n: int) -> _Group:
-    prompts = [f"{scene.phrase(_HARVEST[:1])} {_SLOT} as if i was {who}" for who in ("five", "a pirate", "your boss")]
+    prompts = [f"{scene.phrase(phrases.HARVEST[:1])} {_SLOT} as if i was {who}"
+               for who in ("five", "a pirate", "your boss")]
 
     def make() -> Callable[[], str]:
         ask, share = scene.asking(), scene.rng.uniform(0.2, 0.7)
@@ -349,18 +332,18 @@ def _harvest(scene: _Scene, attack: str) -> Callable[[], Callable[[], str]]:
     """What makes the prompts of each account of a campaign."""
     library, terms = scene.library, scene.dealt(scene.library.terms)
     if attack in {"slots", "spread"}:
-        parts = (_HARVEST[0], [_SLOT], *_HARVEST[1:])
+        parts = (phrases.HARVEST[0], [_SLOT], *phrases.HARVEST[1:])
         templates = [scene.phrase(parts) for _ in range(_FEW if attack == "slots" else _MANY)]
         return lambda: _filled(scene, [scene.pick(templates) for _ in range(3)], terms)
     if attack == "borrowed":
         programs = [_program(scene) for _ in range(_FEW)]
         return lambda: _filled(scene, [scene.pick(programs) for _ in range(3)], terms)
     if attack == "graded":
-        rubrics, answers = [scene.phrase(_GRADING) for _ in range(_FEW)], scene.dealt(library.passages)
+        rubrics, answers = [scene.phrase(phrases.GRADING) for _ in range(_FEW)], scene.dealt(library.passages)
         return lambda: lambda: f"{scene.pick(rubrics)}. Question: {terms()} Answer: {answers()}"
     if attack == "reasoning":
         questions = scene.dealt([text for texts in scene.topics for text in texts])
-        return lambda: lambda: f"{questions()} {scene.pick(_REASONS)}"
+        return lambda: lambda: f"{questions()} {scene.pick(phrases.REASONS)}"
     if attack == "capability":
         exercises = scene.dealt(library.topics[library.skill])
         return lambda: _spoken(scene, exercises)
