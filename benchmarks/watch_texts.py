@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import prompts, results
 from benchmarks.watch_campaigns import Crowd, Seen, World, row_of, seen
-from counterclone.detectors._whitened import Whitened
 from counterclone.detectors.residual import Residual
+from counterclone.detectors.typicality import Typicality
 from counterclone.exchanges import Exchanges, join
 from counterclone.populations import texts
 from counterclone.populations.honest import Volume
@@ -40,16 +41,15 @@ REFERENCE, THRESHOLD, JUDGED, COPIED = range(4)
 """Quarters of the library."""
 
 WINDOW = 1_500
-N_CROWDS, N_IN_CROWD = 4, 1_500
-N_FITTED, N_HONEST, N_EACH = 300, 2_000, 40
+N_CROWDS, N_IN_CROWD = 4, 1_000
+N_FITTED, N_HONEST, N_EACH = 300, 1_000, 20
 FALSE = 0.003
 FRACTIONS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-PEOPLE: Mapping[str, float] = {"chatter": 0.7, "paster": 0.15, "translator": 0.05, "classroom": 0.1}
-CROWDS: Mapping[str, Mapping[str, float]] = {"all kinds": texts.KINDS, "people": PEOPLE}
+SHOWN = (0, 1, 3, 5, 9)
 WINDOW_ATTACKS = tuple(attack for attack in texts.ATTACKS if attack != "mimic")
-
 N_FITTING, N_REFERENCE, N_TRAFFIC, N_TEAM, AT_ONCE = 6_000, 16_000, 10_000, 400, 2_000
 PROMPTS = 26
+N_ALONE, N_EACH_ALONE = 3_000, 100
 SEARCHED = (
     ("slots", 400, 0.0), ("slots", 400, 0.5), ("spread", 400, 0.5), ("borrowed", 400, 0.5), ("pool", 400, 0.0),
     ("foreign", 400, 0.0), ("reasoning", 400, 0.5), ("spread", 400, 0.0), ("borrowed", 400, 0.0),
@@ -60,71 +60,94 @@ Scores = NDArray[np.float64]
 
 
 def windows() -> results.Result:
+    with ProcessPoolExecutor(len(SEEDS)) as pool:
+        parts = list(pool.map(window_shares, SEEDS))
     rows = []
-    for name, kinds in CROWDS.items():
-        shares, false = [], []
-        for seed in SEEDS:
-            start = time.process_time()
-            own, wrong = judged(kinds, seed)
-            shares.append(own)
-            false.append(wrong)
-            print(name, seed, wrong, own.mean(axis=1).round(3), f"{time.process_time() - start:.0f} s", flush=True,
-                  file=sys.stderr)
-        found = np.mean(shares, axis=0)
-        rows += [window_row(name, attack, share, float(np.mean(false)))
-                 for attack, share in zip(WINDOW_ATTACKS, found, strict=True)]
-        rows.append(window_row(name, "mean", found.mean(axis=0), float(np.mean(false))))
+    for how, by in parts[0]:
+        found = np.mean([part[how, by].found for part in parts], axis=0)
+        false = round(float(np.mean([part[how, by].honest for part in parts])), 4)
+        for copier, share in zip((*WINDOW_ATTACKS, "mean"), (*found, found.mean(axis=0)), strict=True):
+            shown = {f"at {FRACTIONS[k]:.0%}": round(float(share[k]), 2) for k in SHOWN}
+            mean = round(float(share.mean()), 3)
+            rows.append({"windows of": how, "by": by, "copier": copier, "mean": mean, **shown, "honest": false})
     return results.Result("watch_texts_windows", rows)
 
 
-def window_row(crowd: str, attack: str, share: Scores, false: float) -> dict[str, object]:
-    by_fraction = {f"at {fraction:.0%}": round(float(share[FRACTIONS.index(fraction)]), 3)
-                   for fraction in (0.05, 0.1, 0.2, 0.3, 0.5)}
-    return {"honest": crowd, "copier": attack, "mean": round(float(share.mean()), 3), **by_fraction,
-            "honest_alarmed": round(false, 4)}
+class Shares(NamedTuple):
+    """The share of windows that raise an alarm.
+
+    Attributes:
+        found: of those with a copier, (attacks, fractions).
+        honest: of those without.
+    """
+
+    found: Scores
+    honest: float
 
 
-def judged(kinds: Mapping[str, float], seed: int) -> tuple[Scores, float]:
-    """The share of windows found, (attacks, fractions), and that of honest ones."""
-    library, rng = prompts.library(), generator(seed, "windows")
-    sides = [[crowd_of(library.part(side, 4), kinds, 100 * seed + 10 * side + i) for i in range(N_CROWDS)]
-             for side in (REFERENCE, THRESHOLD, JUDGED)]
-    tracker = Residual().start(fitted_on(sides[REFERENCE], rng))
-    summaries = [[summed(tracker, each) for each in side] for side in sides[THRESHOLD:]]
-    bars, honest = (scored(tracker, [window(side[i % N_CROWDS], WINDOW, rng) for i in range(N_HONEST)])
-                    for side in summaries)
-    bar = np.sort(bars)[-int(FALSE * (N_HONEST + 1))]
-    share = np.empty((len(WINDOW_ATTACKS), len(FRACTIONS)))
-    for i, attack in enumerate(WINDOW_ATTACKS):
-        copier = summed(tracker, texts.campaign(library.part(COPIED, 4), attack, 400, 26, seed=seed))
-        for j, fraction in enumerate(FRACTIONS):
-            n = round(fraction * WINDOW)
-            mixed = [window(summaries[-1][k % N_CROWDS], WINDOW - n, rng) + window(copier, n, rng)
-                     for k in range(N_EACH)]
-            share[i, j] = (scored(tracker, mixed) >= bar).mean()
-    return share, float((honest >= bar).mean())
+class Meter:
+    """Detectors that are fitted on windows, whose summaries are kept side by side."""
+
+    def __init__(self, specs: Sequence[Residual | Typicality], windows: Exchanges) -> None:
+        self._trackers = [spec.start(windows) for spec in specs]
+        self._ends = np.cumsum([tracker.empty(0).shape[1] for tracker in self._trackers])[:-1]
+
+    def summed(self, population: Population, *, is_whole: bool) -> States:
+        """Summaries of accounts, or of prompts: (n, width)."""
+        exchanges = population.exchanges
+        if not is_whole:
+            exchanges = exchanges.numbered(np.arange(len(exchanges)))
+        parts = [tracker.empty(exchanges.n_accounts) for tracker in self._trackers]
+        for tracker, part in zip(self._trackers, parts, strict=True):
+            tracker.learn(part, exchanges)
+        return np.hstack(parts)
+
+    def scored(self, found: Sequence[States]) -> Scores:
+        """Windows' scores: (windows, detectors)."""
+        parts = np.split(np.stack(found), self._ends, axis=1)
+        return np.stack([tracker.score(part) for tracker, part in zip(self._trackers, parts, strict=True)], axis=1)
 
 
-def crowd_of(library: texts.Library, kinds: Mapping[str, float], seed: int) -> Population:
-    return texts.population(library, N_IN_CROWD, 1.0, seed, kinds=kinds, volume=A_DAY)
+def window_shares(seed: int) -> dict[tuple[str, str], Shares]:
+    """By how windows are made and what looks at them."""
+    library = prompts.library()
+    sides = [[texts.population(library.part(side, 4), N_IN_CROWD, 1.0, 100 * seed + 10 * side + i, volume=A_DAY)
+              for i in range(N_CROWDS)] for side in (REFERENCE, THRESHOLD, JUDGED)]
+    copiers = [texts.campaign(library.part(COPIED, 4), attack, 400, PROMPTS, seed=seed)
+               for attack in WINDOW_ATTACKS]
+    done = {}
+    for how, is_whole in (("whole accounts", True), ("single prompts", False)):
+        rng = generator(seed, "windows", how)
+        meter = Meter((Residual(), Typicality()), fitted_on(sides[REFERENCE], rng, is_whole=is_whole))
+        threshold, judged = ([meter.summed(each, is_whole=is_whole) for each in side]
+                             for side in sides[THRESHOLD:])
+        known, honest = (meter.scored([window(side[i % N_CROWDS], WINDOW, rng) for i in range(N_HONEST)])
+                         for side in (threshold, judged))
+        mixed = [[mixed_scores(meter, judged, meter.summed(copier, is_whole=is_whole), round(share * WINDOW), rng)
+                  for share in FRACTIONS] for copier in copiers]
+        known.sort(axis=0)
+        for by, columns in (("residual", [0]), ("residual or typicality", [0, 1])):
+            bars = known[-int(FALSE / len(columns) * (N_HONEST + 1)), columns]
+            found = [[float((part[:, columns] >= bars).any(axis=1).mean()) for part in row] for row in mixed]
+            done[how, by] = Shares(np.array(found), float((honest[:, columns] >= bars).any(axis=1).mean()))
+            print(seed, how, by, done[how, by].found.mean(axis=1).round(2), done[how, by].honest, flush=True,
+                  file=sys.stderr)
+    return done
 
 
-def fitted_on(crowds: Sequence[Population], rng: Generator) -> Exchanges:
+def fitted_on(crowds: Sequence[Population], rng: Generator, *, is_whole: bool) -> Exchanges:
     """Windows as accounts."""
     parts = []
     for number in range(N_FITTED):
         crowd = crowds[number % len(crowds)]
-        chosen = rng.permutation(len(crowd))
-        n = int(np.searchsorted(np.cumsum(crowd.counts[chosen]), WINDOW)) + 1
-        part = crowd.exchanges.of(chosen[:n])
+        if is_whole:
+            chosen = rng.permutation(len(crowd))
+            n = int(np.searchsorted(np.cumsum(crowd.counts[chosen]), WINDOW)) + 1
+            part = crowd.exchanges.of(chosen[:n])
+        else:
+            part = crowd.exchanges.select(rng.permutation(len(crowd.exchanges))[:WINDOW])
         parts.append(part.numbered(np.full(len(part), number)))
     return join(parts)
-
-
-def summed(tracker: Whitened, population: Population) -> States:
-    states = tracker.empty(len(population))
-    tracker.learn(states, population.exchanges)
-    return states
 
 
 def window(states: States, n_prompts: int, rng: Generator) -> States:
@@ -135,8 +158,10 @@ def window(states: States, n_prompts: int, rng: Generator) -> States:
     return total
 
 
-def scored(tracker: Whitened, found: Sequence[States]) -> Scores:
-    return tracker.score(np.stack(found))
+def mixed_scores(meter: Meter, crowds: Sequence[States], copier: States, n_copied: int, rng: Generator) -> Scores:
+    """Of windows in which so many prompts are a copier's: (windows, detectors)."""
+    return meter.scored([window(crowds[i % N_CROWDS], WINDOW - n_copied, rng) + window(copier, n_copied, rng)
+                         for i in range(N_EACH)])
 
 
 class TextWorld(World):
@@ -186,7 +211,33 @@ def campaigns() -> results.Result:
     return results.Result("watch_texts", rows)
 
 
-RUNS: dict[str, Callable[[], results.Result]] = {"": campaigns, "windows": windows}
+def alone(seed: int) -> dict[str, Scores]:
+    """The p-values of accounts by themselves, by what they are."""
+    world, found = TextWorld(seed), {}
+    people = texts.population(prompts.library().part(JUDGED, 4), N_ALONE, 1.0, 1_000 * seed + 900, volume=A_DAY)
+    p_values = world.reference.account_p_values(world.reference.maxima(people.exchanges))
+    found["honest"] = p_values
+    kinds = np.array(people.kinds)
+    found |= {f"honest: {kind}": p_values[kinds == kind] for kind in texts.KINDS}
+    for attack in texts.ATTACKS:
+        made = texts.campaign(prompts.library().part(COPIED, 4), attack, N_EACH_ALONE, PROMPTS, seed=seed)
+        found[attack] = world.reference.account_p_values(world.reference.maxima(made.exchanges))
+    return found
+
+
+def accounts() -> results.Result:
+    """The share of accounts that are alarmed by themselves within a day."""
+    with ProcessPoolExecutor(len(SEEDS)) as pool:
+        parts = list(pool.map(alone, SEEDS))
+    rows = []
+    for who in parts[0]:
+        p_values = np.concatenate([part[who] for part in parts])
+        rows.append({"who": who, "accounts": len(p_values), **{
+            f"alarmed at {level:.1%}": round(float((p_values <= level).mean()), 4) for level in (0.001, 0.01)}})
+    return results.Result("watch_texts_accounts", rows)
+
+
+RUNS: dict[str, Callable[[], results.Result]] = {"": campaigns, "accounts": accounts, "windows": windows}
 
 if __name__ == "__main__":
     results.show(RUNS[sys.argv[1] if len(sys.argv) > 1 else ""]())
