@@ -12,6 +12,7 @@ from counterclone.compose.watching import Watching
 from counterclone.guard import asgi
 from counterclone.guard.identity import account_id
 from counterclone.randomness import Prf
+from counterclone.testing.llm_server import LlmServer
 from counterclone.watch.cases import CASES_FILE, CaseFile, Decision, Evidence
 from counterclone.watch.sources import Traffic
 
@@ -161,6 +162,21 @@ def test_a_risk_makes_answers_coarser_and_no_label_changes(
     assert set(after.ravel()) == {0.0, 1.0}
     assert set(before.ravel()) != {0.0, 1.0}
     assert (after.argmax(axis=1) == before.argmax(axis=1)).all()
+
+
+def test_a_risk_takes_log_probabilities_away(guarded: Build, knowing: Knowing) -> None:
+    policy = '[guard]\ntier_step_seconds = 0.02\n[[guard.policy]]\nkind = "logprobs"\n'
+    guard = guarded(LlmServer(), policy + TIERS.partition("decimals = 2\n")[2])
+    asked = {"model": "toy", "prompt": "a", "logprobs": 2}
+
+    def told(key: str) -> object:
+        return guard.ask(asked, key=key, path="/v1/completions").json["choices"][0]["logprobs"]
+
+    assert told("ann")
+    knowing.risks[account("ann")] = 0.6
+    told("ann")
+    time.sleep(0.05)
+    assert [told("ann"), bool(told("bob"))] == [None, True]
 
 
 def test_in_a_tier_the_same_query_has_the_same_answer_whoever_asks(

@@ -98,10 +98,10 @@ def test_a_stream_that_ends_without_its_end(guarded: Build, answering: Model) ->
 
 @pytest.mark.parametrize("broken", [
     b"data: {\n\n", b"data: hello\n\n", b'data: {"choices": 5, "choices": [{"logprobs": {"content": [{}]}}]}\n\n',
-    b"data: \xff\n\n", b"data: [1]\n\n"])
+    b"data: \xff\n\n", b"data: [1]\n\n", b"data: [DONE]\ndata: {}\n\n", b"data: " + b"x" * 5000 + b"\n\n"])
 def test_an_event_that_can_not_be_cleaned_ends_the_stream(guarded: Build, answering: Model, broken: bytes) -> None:
     sent = [chunk("c", logprob=-0.123), broken, chunk("d", logprob=-0.123), DONE]
-    guard = guarded(answering(*sent, headers=[EVENTS]), ROUNDED)
+    guard = guarded(answering(*sent, headers=[EVENTS]), "guard.limit_answer_bytes = 4000\n" + ROUNDED)
     reply = guard.ask(ASKED, path=CHAT)
     assert texts(reply) == ["c"]
     error = orjson.loads(bodies(reply)[-1].removeprefix(b"data: "))["error"]

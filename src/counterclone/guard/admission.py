@@ -39,12 +39,13 @@ class Admission:
         tokens_in: tokens of the query, estimated; counted where limits are on tokens.
         content: the body as the app gets it.
         changes: the request's headers that go with it, "" for none of that name.
+        is_flagged: whether a rule flags what it admitted.
         is_gone: whether the client went away before its answer.
     """
 
     __slots__ = ("_is_replayed", "_receive", "_reserved_bits", "_reserved_queries", "_reserved_tokens", "account",
-                 "changes", "content", "headers", "is_gone", "n_rows", "options", "query", "route", "scope",
-                 "terms", "tokens_in")
+                 "changes", "content", "headers", "is_flagged", "is_gone", "n_rows", "options", "query", "route",
+                 "scope", "terms", "tokens_in")
 
     def __init__(self, options: Options, route: Route, scope: asgi.Scope, receive: asgi.Receive) -> None:
         self.options = options
@@ -58,7 +59,7 @@ class Admission:
         self.n_rows = 0
         self.content = b""
         self.changes = UNCHANGED
-        self.is_gone = self._is_replayed = False
+        self.is_flagged = self.is_gone = self._is_replayed = False
         self._reserved_queries = 0
         self._reserved_bits = self._reserved_tokens = self.tokens_in = 0.0
 
@@ -135,6 +136,8 @@ class Admission:
         n_rows = self.n_rows = query.n_rows
         for rule in options.rules:
             admitted = rule.admit(admitted)
+        if options.flagging:
+            self.is_flagged = any(rule.flags(admitted) for rule in options.flagging)
         n_answers = n_rows if query.sampling is None else n_rows * query.sampling.n
         self._reserve(n_answers, terms.expected_bits(query.model) * n_rows if terms.meters_bits else 0.0,
                       self._tokens(query, len(asked)) if terms.meters_tokens else 0.0)

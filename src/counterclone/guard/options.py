@@ -19,7 +19,7 @@ from counterclone.guard.metrics import Metrics
 from counterclone.guard.release import Terms
 from counterclone.guard.tiers import Tiers
 from counterclone.journal import JournalWriter
-from counterclone.protocols import Dialect, LimitStore, Rule
+from counterclone.protocols import Dialect, Flagging, LimitStore, Rule
 from counterclone.randomness import Prf
 
 NO_DIALECT = "none"
@@ -101,6 +101,11 @@ class Options:
         None where the path isn't guarded, as the server or as the app sees it, or may see it.
         """
         return lru_cache(maxsize=ROUTES_KEPT)(self._find_route)
+
+    @cached_property
+    def flagging(self) -> Sequence[Flagging]:
+        """The rules that flag what they admit."""
+        return [rule for rule in self.rules if isinstance(rule, Flagging)]
 
     def _find_route(self, method: str, path: str, root: str, raw_path: bytes) -> Route | None:
         own_path = asgi.path_below(path, root)

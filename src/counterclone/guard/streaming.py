@@ -20,7 +20,7 @@ class Stream:
         dialect: reads and writes each event's data.
         terms: what the account gets, for the bits that an event tells.
         releases: what leaves; None for all as it comes, of which only the counts are read.
-        limit_bytes: of one event.
+        limit_bytes: of one event, and of all where they are cleaned, since a policy may hold them back.
 
     Attributes:
         usage: what the server says it counted.
@@ -32,6 +32,7 @@ class Stream:
     def __init__(self, dialect: Dialect, terms: Terms, releases: SpeechReleases | None, limit_bytes: int) -> None:
         self._dialect, self._terms, self._releases = dialect, terms, releases
         self._events = Events(limit_bytes)
+        self._limit, self._n_bytes = limit_bytes, 0
         self._last: dict[str, tuple[Event, bytes]] = {}
         self.usage = Usage()
         self.tokens_out = self.bits = 0.0
@@ -54,6 +55,9 @@ class Stream:
             self.bits += BITS_PER_BYTE * len(chunk)
             return [chunk]
         self._unsent = self._events.left + chunk
+        self._n_bytes += len(chunk)
+        if self._n_bytes > self._limit:
+            raise AnswerError(f"the answer is over {self._limit} bytes; ask for less at a time")
         return [raw for event in self._events.feed(chunk) for raw in self._released(event, self._releases)]
 
     def pass_on(self) -> list[bytes]:
@@ -87,7 +91,7 @@ class Stream:
         """An event as it leaves, after what it lets go of that was held back."""
         if not event.data.strip():
             return [event.raw]
-        if event.data.startswith(DONE):
+        if event.data.strip() == DONE:
             return [*self._rest(releases), event.raw]
         before: list[bytes] = []
         documents = events.documents(event.data)

@@ -43,8 +43,9 @@ def check_dialect(dialect: Dialect, *, request: Body, answer: Body, n_rows: int)
         AssertionError: a law is broken; the message names it.
     """
     check_spec("dialects", dialect)
-    demand(getattr(dialect, "error_event", 0) is None or isinstance(dialect.error_event, bytes), dialect,
-           "a format says whether it has streams", "`error_event` is neither None nor bytes")
+    error_event = getattr(dialect, "error_event", "missing")
+    demand(error_event is None or isinstance(error_event, bytes), dialect, "a format says whether it has streams",
+           f"`error_event` is {error_event!r}")
     _check_model(dialect)
     _check_query(dialect, request, n_rows)
     _check_damaged(dialect, "a request", request, partial(_use_request, dialect), UnknownFormat)

@@ -81,7 +81,11 @@ def test_paths(path: str, model: str | None) -> None:
 @pytest.mark.parametrize(("fields", "rows"), [
     ({"messages": SAID}, [{"messages": SAID}]), ({"prompt": "a"}, ["a"]), ({"prompt": ["a", "b"]}, ["a", "b"]),
     ({"prompt": [1, 2]}, [{"tokens": [1, 2]}]), ({"input": [[1, 2], [3]]}, [{"tokens": [1, 2]}, {"tokens": [3]}]),
-    ({"input": SAID, "prompt": None}, [{"messages": SAID}])])
+    ({"input": SAID, "prompt": None}, [{"messages": SAID}]),
+    ({"input": "a", "instructions": "b"}, [{"messages": [
+        {"role": "system", "content": "b"}, {"role": "user", "content": "a"}]}]),
+    ({"input": SAID, "instructions": "b"}, [{"messages": [{"role": "system", "content": "b"}, *SAID]}]),
+    ({"input": [1], "instructions": "b"}, [{"instructions": "b", "input": {"tokens": [1]}}])])
 def test_rows(fields: dict[str, object], rows: list[object]) -> None:
     query = OPENAI.read_query(body({"model": "toy", **fields}), "")
     assert list(query.values) == rows
@@ -176,13 +180,15 @@ def test_strange_log_probabilities_can_not_be_read(choice: dict[str, object]) ->
 
 
 def test_numbers_in_other_shapes_are_seen() -> None:
-    assert speech({"choices": [{"text": "a", "prompt_logprobs": [None, {"5": {"logprob": -1.5}}]}]}).hides
-    for document in ({"logprobs": [{"logprob": -1.5}]}, {"choices": [{"message": {"logits": [1.5]}}]},
-                     {"type": "response.completed", "response": {"output": [], "probability": 0.5}}):
-        assert speech(document).hides, document
-    for document in ({"top_logprobs": 5, "choices": []}, {"response": {"output": [], "top_logprobs": 0}},
-                     {"choices": [{"text": "a", "prompt_logprobs": None, "logits": []}]}, {"logprobs": True}):
-        assert not speech(document).hides, document
+    hiding: list[dict[str, Any]] = [
+        {"choices": [{"text": "a", "prompt_logprobs": [None, {"5": {"logprob": -1.5}}]}]},
+        {"logprobs": [{"logprob": -1.5}]}, {"choices": [{"message": {"logits": [1.5]}}]},
+        {"type": "response.completed", "response": {"output": [], "probability": 0.5}}]
+    plain: list[dict[str, Any]] = [
+        {"top_logprobs": 5, "choices": []}, {"response": {"output": [], "top_logprobs": 0}},
+        {"choices": [{"text": "a", "prompt_logprobs": None, "logits": []}]}, {"logprobs": True}]
+    assert [speech(document).hides for document in hiding] == [True] * 4
+    assert [speech(document).hides for document in plain] == [False] * 4
     answer = read(b'{"prompt_logprobs": [{"5": 1.5}], "x": 1.50, "choices": []}')
     assert answer.speech is not None
     written = OPENAI.write_answer(answer.with_speech(answer.speech._replace(hides=False)), {}).content

@@ -57,6 +57,8 @@ class Openai(Spec, frozen=True):
             raise UnknownFormat("`background` asks for an answer that is fetched later; ask for it at once")
         name = document.get("model")
         rows = _asked.rows_of(document[given[0]], given[0])
+        if instructions := document.get("instructions"):  # a response's, which are part of what is asked
+            rows = [_told(instructions, row) for row in rows]
         return Query(rows, name if isinstance(name, str) and name else model, _asked.sampling(document))
 
     def write_query(self, body: Body, query: Query) -> Body:
@@ -102,6 +104,16 @@ class Openai(Spec, frozen=True):
         """`{"error": {"message", "type", "param", "code"}}`."""
         kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
         return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+def _told(instructions: object, row: object) -> object:
+    """A row after instructions, as the conversation that both are."""
+    system = {"role": "system", "content": instructions}
+    if isinstance(row, str):
+        return {"messages": [system, {"role": "user", "content": row}]}
+    if isinstance(row, dict) and "messages" in row:
+        return {"messages": [system, *row["messages"]]}
+    return {"instructions": instructions, "input": row}
 
 
 def _read_choice(parts: Parts, choice: dict[str, Any], name: str) -> None:
