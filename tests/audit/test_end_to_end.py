@@ -105,7 +105,9 @@ def test_a_text_classifier_is_copied() -> None:
     assert found.fidelity > 0.95
     assert {trial.fidelity_uniform for trial in found.trials} == {None}
     assert found.control.student == "knockoff"
-    assert all(skip.reason.startswith("it asks with numbers") for skip in found.skipped)
+    assert all(skip.reason.startswith("it asks with numbers") or skip.reason.endswith("aren't shown")
+               for skip in found.skipped)
+    assert not {"task_distillation", "encoder_stealing"} & {skip.attack for skip in found.skipped}
 
 
 def test_the_command_audits_as_a_newcomer_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

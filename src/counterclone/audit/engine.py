@@ -41,6 +41,8 @@ from counterclone.targets.remembered import Remembered
 
 DEFAULT_SEEDS = 3
 CONTROL = "knockoff"
+OTHER_ANSWERS = frozenset({"texts", "vectors"})
+"""Who copies these is tried by `imitation`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,13 +210,16 @@ def _judged(request: Request, subject: Subject, surfaces: Sequence[tuple[Surface
 
 
 def _attacks(chosen: Sequence[str | Spec]) -> list[Spec]:
-    """The specs of some attacks, of all where none is named.
+    """The specs of some attacks, of all on answers with rows where none is named.
 
     Raises:
         ConfigError: there is no such attack.
     """
-    return [each if isinstance(each, Spec) else plugins.build("attacks", {"kind": each}, "--attack")
-            for each in chosen or plugins.kinds("attacks")]
+    if chosen:
+        return [each if isinstance(each, Spec) else plugins.build("attacks", {"kind": each}, "--attack")
+                for each in chosen]
+    found = [plugins.build("attacks", {"kind": kind}, "--attack") for kind in plugins.kinds("attacks")]
+    return [spec for spec in found if not cast(Attack, spec).needs & OTHER_ANSWERS]
 
 
 def _surfaces(request: Request, shows: frozenset[str]) -> list[Surface]:
