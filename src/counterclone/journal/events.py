@@ -64,7 +64,7 @@ class Exchange(msgspec.Struct, frozen=True, gc=False, eq=False):
         account_class: the name of its class, "" for everybody else's.
         dialect: the wire format.
         model: the model's name in the request, "" for none.
-        decision: served, limited, refused, unauthenticated, unscanned or failed.
+        decision: served, flagged, limited, refused, unauthenticated, unscanned or failed.
         status: the HTTP status.
         digests: the keyed digest of each row's canonical form, (rows,), below 2**64.
         labels: the target's label, -1 where there is none, (rows,).
