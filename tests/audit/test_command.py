@@ -40,6 +40,10 @@ def logits(inputs):
     return inputs @ WEIGHTS.T
 
 
+def encode(inputs):
+    return np.tanh(inputs @ WEIGHTS.T)
+
+
 def broken(inputs):
     return predict(inputs)[:, 0]
 
@@ -369,3 +373,27 @@ def test_a_folder_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("counterclone.compose.audited.os.replace", refuse)
     assert failure().endswith("counterclone.audit.json: Permission denied; let the audit write there, which "
                               "limit_copy_share_per_day reads")
+
+
+# Language models and encoders
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["option", "file"])
+def test_an_encoder_is_audited_by_its_task(by_file: bool) -> None:
+    if by_file:
+        Path("counterclone.toml").write_text(SETTINGS.replace("[target]", '[target]\ntask = "encoder"'))
+    task = [] if by_file else ["--task", "encoder"]
+    found = result("--attack", "encoder_stealing", *task, target="mymodel:encode")
+    assert {trial["attack"] for trial in found["trials"]} == {"encoder_stealing"}
+    assert [each["attack"] for each in found["skipped"]] == ["by_heart"]
+    assert found["control"]["student"] == "inputs"
+    assert found["trials"][0]["fidelity"] > found["control"]["fidelity"]
+    assert found["trials"][0]["kl"] is None
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--task", "encoder", "--surface", "labels"], "--surface: is for classifiers"),
+    (["--task", "llm"], "expected texts, which a language model takes"),
+    (["--task", "encoder", "--target", "http://127.0.0.1:9/v2"], "audits callables; name one with --target"),
+], ids=["surface", "numbers", "url"])
+def test_what_does_not_fit_a_task_is_a_line(arguments: list[str], message: str) -> None:
+    assert message in failure(*arguments, target=None if "--target" in arguments else "mymodel:encode")

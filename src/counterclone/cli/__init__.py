@@ -65,8 +65,8 @@ INPUTS = click.Path(path_type=Path)
 
 @cli.command()
 @click.option("--target", metavar="NAME", help="pkg.mod:function, or a URL [[target] url].")
-@click.option("--task", type=click.Choice(["classifier", "llm", "encoder"]), default="classifier",
-              show_default=True, help="What the target does.")
+@click.option("--task", type=click.Choice(["classifier", "llm", "encoder"]),
+              help="What the target does [[target] task].")
 @click.option("--returns", type=click.Choice(["scores", "logits"]), default="scores", show_default=True,
               help="What a callable returns.")
 @click.option("--ids", metavar="NAME", help="pkg.mod:function: the ids that answers show, as of leaves.")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from counterclone import config as configuration
 from counterclone.audit import SURFACES, Audit, Deployment, Surface, imitation, run
@@ -34,7 +34,7 @@ class Options:
         evaluate: likewise.
         label: the column of true labels in both.
         ids: `pkg.mod:function`, where the API shows an id with each answer.
-        task: what the target does.
+        task: what the target does; [target] task where left out.
     """
 
     target: str | None
@@ -52,7 +52,7 @@ class Options:
     authorized_by: str | None
     resume: Path | None
     trace: Path | None
-    task: Literal["classifier", "llm", "encoder"] = "classifier"
+    task: Literal["classifier", "llm", "encoder"] | None = None
 
 
 def audit(options: Options, config_file: str | None, say: Callable[[str], None]) -> Audit:
@@ -68,8 +68,9 @@ def audit(options: Options, config_file: str | None, say: Callable[[str], None])
     target = target_of(options, settings or Config(), path)
     is_shown_as_it_is = options.target is not None and isinstance(target, Endpoint)
     deployment = deployment_of(settings, path, is_shown_as_it_is)
-    if options.task != "classifier":
-        found = _imitated(options, target, deployment, settings or Config(), say)
+    task = options.task or (settings or Config()).target.task
+    if task != "classifier":
+        found = _imitated(options, target, task, (settings or Config(), deployment), say)
     else:
         found = _copied(options, target, deployment, (settings or Config(), path), say)
     if settings is not None and not is_shown_as_it_is:
@@ -90,22 +91,23 @@ def _copied(options: Options, target: Predict | Endpoint, deployment: Deployment
         authorized_by=options.authorized_by or settings.target.authorized_by)
 
 
-def _imitated(options: Options, target: Predict | Endpoint, deployment: Deployment, settings: Config,
-              say: Callable[[str], None]) -> Audit:
+def _imitated(options: Options, target: Predict | Endpoint, task: imitation.Task,
+              configured: tuple[Config, Deployment], say: Callable[[str], None]) -> Audit:
     """The audit of a language model or an encoder.
 
     Raises:
         ConfigError: an option is for classifiers, or the target is no callable.
     """
+    settings, deployment = configured
     if isinstance(target, Endpoint):
-        raise ConfigError(f"--task {options.task}: audits callables; name one with --target pkg.mod:function")
+        raise ConfigError(f"--task {task}: audits callables; name one with --target pkg.mod:function")
     given = {"--surface": options.surfaces, "--ids": options.ids, "--resume": options.resume,
              "--trace": options.trace}
     for name, value in given.items():
         if value:
-            raise ConfigError(f"{name}: is for classifiers; leave it out with --task {options.task}")
+            raise ConfigError(f"{name}: is for classifiers; leave it out with --task {task}")
     return imitation.run(
-        target, task=cast(imitation.Task, options.task), pool=inputs_of(options.pool, options),
+        target, task=task, pool=inputs_of(options.pool, options),
         evaluate=inputs_of(options.evaluate, options), pool_kind=options.pool_kind, deployment=deployment,
         budgets=options.budgets, attacks=options.attacks, seeds=options.seeds, seed=options.seed,
         seconds=settings.target.answer_seconds, name=options.target or "", say=say,
