@@ -169,7 +169,8 @@ def test_what_is_no_spec_is_told() -> None:
 def test_the_toy_targets_are_worth_copying() -> None:
     toys, again = example_targets(), example_targets()
     assert [(toy.name, toy.kind) for toy in toys] == [
-        ("linear", "numbers"), ("tree", "numbers"), ("network", "numbers"), ("words", "text"), ("next token", "text")]
+        ("linear", "numbers"), ("tree", "numbers"), ("network", "numbers"), ("words", "text"),
+        ("next token", "text")]
     for toy, same in zip(toys, again, strict=True):
         reply = toy.reply(toy.evaluate)
         np.testing.assert_array_equal(toy.evaluate, same.evaluate)
