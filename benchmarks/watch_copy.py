@@ -96,11 +96,9 @@ def _engine(known: Population) -> Engine:
 
 def _fidelity(bed: Bed, everybody: Population, chosen: NDArray[np.bool_]) -> float | None:
     """Of the audit's copier with these exchanges; None for none."""
-    assert everybody.inputs is not None
-    assert everybody.scores is not None
     if not chosen.any():
         return None
-    asked = Answered(everybody.inputs[chosen], everybody.scores[chosen])
+    asked = Answered(*everybody.raw(chosen))
     return round(odometer.read(asked, _truth(bed)).fidelity, 3)
 
 

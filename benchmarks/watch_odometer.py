@@ -94,10 +94,7 @@ def _summary(rows: list[dict[str, object]]) -> list[dict[str, object]]:
 
 def _others(bed: Bed) -> Answered:
     honest = second.population(bed, 60, seed=1, raw=True)
-    assert honest.inputs is not None
-    assert honest.scores is not None
-    chosen = generator(0, "others").permutation(len(honest.inputs))[:OTHERS]
-    return Answered(honest.inputs[chosen], honest.scores[chosen])
+    return Answered(*honest.raw(generator(0, "others").permutation(len(honest.exchanges))[:OTHERS]))
 
 
 def _own(bed: Bed, kind: str, budget: int, seed: int) -> tuple[Answered, float]:

@@ -23,7 +23,7 @@ from counterclone.policies.rounding import Rounding
 from counterclone.policies.truncation import Truncation
 from counterclone.queries import Query
 from counterclone.randomness import Prf, generator
-from counterclone.releases import released
+from counterclone.releases import for_rows, released
 from counterclone.watch.cases import CaseFile, Decision, Evidence
 from counterclone.watch.notices import Notifier
 
@@ -116,11 +116,11 @@ def test_what_a_tier_answers_can_be_computed_from_what_others_see(seed: int) -> 
     rng = generator(seed, "tiers")
     inputs, rows = rng.normal(size=(4, 3)), rng.dirichlet([1.0, 1.0, 1.0], 4)
     context = Context(Prf.from_secret("noise"), Query(inputs))
-    seen = released(terms.policies, context, rows)
+    seen = released(for_rows(terms.policies), context, rows)
     for before, tier in zip((terms, *terms.tiers), terms.tiers, strict=False):
         further = tier.policies[len(before.policies):]
-        coarser = released(further, context, seen)
-        assert (released(tier.policies, context, rows) == coarser).all()
+        coarser = released(for_rows(further), context, seen)
+        assert (released(for_rows(tier.policies), context, rows) == coarser).all()
         seen = coarser
 
 

@@ -137,11 +137,8 @@ def _fidelity(everybody: Population, chosen: NDArray[np.bool_], others: Answered
 
 def _answered(everybody: Population, chosen: NDArray[np.bool_]) -> Answered:
     """Some exchanges with their answers, two thousand at most."""
-    if everybody.inputs is None or everybody.scores is None:
-        raise ValueError("a population without its inputs can't be learnt from; make it with raw=True")
     rows = np.flatnonzero(chosen)
-    rows = rows[:: max(len(rows) // 2000, 1)]
-    return Answered(everybody.inputs[rows], everybody.scores[rows])
+    return Answered(*everybody.raw(rows[:: max(len(rows) // 2000, 1)]))
 
 
 def _control(bed: Bed, others: Answered) -> float:

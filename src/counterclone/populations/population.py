@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from counterclone.answers import Rows
 from counterclone.errors import ConfigError
 from counterclone.exchanges import Exchanges
-from counterclone.queries import Features
+from counterclone.queries import Features, Inputs
 
 Texts = NDArray[np.object_]
 """Prompts, (n,)."""
@@ -71,6 +71,17 @@ class Population:
             exchanges=self.exchanges.select(rows).numbered(numbers[self.exchanges.accounts[rows]]),
             inputs=None if self.inputs is None else self.inputs[rows],
             scores=None if self.scores is None else self.scores[rows])
+
+    def raw(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> tuple[Inputs, Rows]:
+        """What was asked and answered in some exchanges, as a model takes and gives it.
+
+        Raises:
+            ConfigError: inputs and scores weren't kept.
+        """
+        if self.inputs is None or self.scores is None:
+            raise ConfigError("this population's inputs and answers weren't kept; make it with raw=True")
+        asked = self.inputs[rows]
+        return asked.tolist() if asked.dtype == np.object_ else asked.astype(np.float64), self.scores[rows]
 
     def write_lines(self, path: Path | str) -> None:
         """The exchanges as JSON lines, as `watch` reads them; `meta` says what each account is, too.
