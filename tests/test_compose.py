@@ -117,8 +117,8 @@ def test_settings_reach_the_guard(tmp_path: Path) -> None:
     assert (built.scores, built.paths, built.limit_body_bytes) == ("probabilities", ("/v2/*",), 5)
 
 
-@pytest.mark.parametrize(("kind", "kinds"), [("auto", ["anthropic", "openai", "oip", "predict"]), ("predict", ["predict"]),
-                                             ("oip", ["oip"])])
+@pytest.mark.parametrize(("kind", "kinds"), [
+    ("auto", ["anthropic", "openai", "oip", "predict"]), ("predict", ["predict"]), ("oip", ["oip"])])
 def test_dialects_are_tried_in_order(kind: str, kinds: list[str]) -> None:
     assert list(compose.dialects(kind)) == kinds
 

@@ -97,8 +97,8 @@ def _answered(pairs: list[_Pair]) -> Answered:
 def _of_folder(path: Path) -> Iterator[tuple[str, _Pair]]:
     with JournalFolder(path).connect() as connection:
         found = connection.execute(
-            "select account, payload from exchanges where payload is not null and decision in ('served', 'flagged') "
-            "order by time")
+            "select account, payload from exchanges where payload is not null "
+            "and decision in ('served', 'flagged') order by time")
         while batch := found.fetchmany(4096):
             for account, payload in batch:
                 if pair := _pair(payload):
