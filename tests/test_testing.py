@@ -255,6 +255,7 @@ ADMISSIONS: dict[str, Callable[[Query], Query]] = {
     "forgets the model": on_numbers(lambda query: Query(np.zeros_like(features(query)))),
     "copies": on_numbers(lambda query: query.with_features(features(query).copy())),
     "in place": overwritten,
+    "flags by chance": lambda query: query,
 }
 
 
@@ -265,6 +266,9 @@ class Admission(Spec, frozen=True):
 
     def admit(self, query: Query) -> Query:
         return ADMISSIONS[self.fault](query)
+
+    def flags(self, query: Query) -> bool:
+        return self.fault == "flags by chance" and next(RUNS) % 2 == 0
 
 
 EXAMPLES = np.array([[0.5, 1.5, 2.5], [3.0, 4.0, 5.0]])
@@ -287,6 +291,7 @@ def test_good_rules_pass(rule: Rule) -> None:
     ("forgets the model", "rows and model are kept"),
     ("copies", "a query that isn't changed is the same object"),
     ("in place", "the query isn't changed in place"),
+    ("flags by chance", "the same query is flagged alike"),
 ])
 def test_a_broken_rule_is_told_its_law(fault: str, law: str) -> None:
     with pytest.raises(AssertionError) as caught:

@@ -35,9 +35,8 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 def places(text: str) -> Places:
     """Where each phrase's weight is, phrases by the word that they end at: (words, 3)."""
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST // 2]} {text[-LONGEST // 2:]}"
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    text = _ends(unicodedata.normalize("NFKC", _ends(text)))  # which may be 18 times as long
+    words = _WORD.findall(text.casefold())
     before = max(map(max, _ORDERS))
     codes = np.zeros(len(words) + before, dtype=np.uint64)
     # JSON may hold half a surrogate pair, which only surrogatepass encodes
@@ -50,6 +49,10 @@ def places(text: str) -> Places:
             phrase ^= phrase >> np.uint64(29)
         found[:, order] = phrase * _MULTIPLIER >> np.uint64(64 - PLACES_BITS)
     return found
+
+
+def _ends(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST // 2]} {text[-LONGEST // 2:]}"
 
 
 class Model(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from counterclone.errors import Refused
-from counterclone.protocols import Rule
+from counterclone.protocols import Flagging, Rule
 from counterclone.queries import Features, Query, Sampling
 from counterclone.testing.laws import check_spec, demand
 
@@ -39,6 +39,12 @@ def check_rule(rule: Rule, *, features: Features) -> None:
             _check_query(rule, Query(values, model="m", sampling=sampling))
     if hasattr(rule, "start"):
         _check_memory(rule)
+
+
+def _check_flags(rule: Flagging, query: Query) -> None:
+    first, again = rule.flags(query), rule.flags(query)
+    demand(first == again, rule, "the same query is flagged alike",
+           f"{_shown(query)} was {first!r}, then {again!r}")
 
 
 def _check_memory(rule: Any) -> None:
@@ -79,6 +85,8 @@ def _check_query(rule: Rule, query: Query) -> None:
         _check_refusal(rule, query, message)
     else:
         _check_admitted(rule, query, admitted)
+        if isinstance(rule, Flagging):
+            _check_flags(rule, admitted)
 
 
 def _check_refusal(rule: Rule, query: Query, message: str) -> None:
