@@ -86,6 +86,21 @@ class TestFind:
         (found,) = searched(points, words=words)
         assert "its margins are thin" in found.reasons[0]
 
+    def test_what_most_accounts_have_alike_is_no_reason_for_a_hairs_difference(self) -> None:
+        rng = generator(4, "one")
+        points = honest(N_HONEST + 100, rng)
+        points[:, 3] = np.where(rng.random(len(points)) < 0.9, 0.5, 0.0)
+        points[-100:, :3] += 6.0
+        points[-100:, 3] = 0.5
+        words = ("its margins are thin",) * 3 + ("its clock is even",) * (DIMENSIONS - 3)
+        (found,) = searched(points, words=words)
+        assert "its margins are thin" in found.reasons[0]
+        assert not any("its clock" in reason for reason in found.reasons)
+
+    def test_accounts_without_points_are_in_no_campaign(self) -> None:
+        empty, known = np.empty((300, 0)), np.full(300, 30)
+        assert find(empty, known, names_of(300), empty, known, key=KEY, level=LEVEL) == []
+
     def test_a_half_is_chosen_by_a_key_and_by_nothing_else(self) -> None:
         points = traffic(120, 6.0)
         reference = honest(N_REFERENCE, generator(1, "reference"))

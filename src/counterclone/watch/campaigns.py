@@ -41,6 +41,8 @@ _SAME = 0.7
 """The cosine of two groups' directions from which on they are one campaign."""
 _CONTENT_SHARE = 0.5  # of a level; the rest is for linked groups
 _REASONS = 3
+_NARROWEST = 0.3
+"""Of a coordinate on which most accounts are the same: an honest deviation is 1, a hair is no reason."""
 
 Rows = NDArray[np.intp]
 Union = Callable[[Sequence[str]], float]
@@ -76,7 +78,8 @@ def find(profiles: Points, counts: NDArray[np.int64], names: Sequence[str], refe
     """The campaigns of one night, the surest first.
 
     Args:
-        profiles: the accounts under suspicion as trackers' points, (accounts, dimensions).
+        profiles: the accounts under suspicion as trackers' points, (accounts, dimensions); without dimensions
+            there is nothing to find any by.
         counts: their queries, (accounts,); accounts with fewer than 5 are left out.
         names: theirs, (accounts,).
         reference_profiles: honest accounts that the trackers weren't fitted on, (honest, dimensions); best those
@@ -89,6 +92,8 @@ def find(profiles: Points, counts: NDArray[np.int64], names: Sequence[str], refe
         union: scores the accounts of a group as one.
         words: what each dimension's detector sees, for reasons, (dimensions,).
     """
+    if not profiles.shape[1]:  # as by `tempo` or `volume` alone
+        return []
     night = _Night(profiles, counts, names, key=key, links=links, union=union, words=words)
     honest = reference_profiles[reference_counts >= FEWEST_QUERIES]
     by_content = _by_content(night, honest, fdr, level)
@@ -142,7 +147,7 @@ class _Night:
     def directions(self, groups: Sequence[_Group]) -> Points:
         """Where each group lies from the middle of all accounts, of length 1: (groups, dimensions)."""
         centre, units = middle(self.profiles[self.rows])
-        units = np.maximum(units, 1e-6)
+        units = np.maximum(units, _NARROWEST)
         means = np.stack([((self.profiles[group.rows] - centre) / units).mean(axis=0) for group in groups])
         lengths: Points = np.sqrt((means**2).sum(axis=1, keepdims=True))
         return means / np.maximum(lengths, 1e-12)
