@@ -78,7 +78,7 @@ def _part(texts: Texts, seed: int, part: int) -> Iterator[tuple[str, str, list[f
             yield "asks, between other texts", name, _scores(made, writer.wrapped(ATTACKS[name], PER_FAMILY))
         else:
             yield "honest, a like family left out", name, _scores(made, writer.written(HONEST[name], PER_FAMILY))
-    for name in HONEST.keys() - left_out - set(PLAIN):
+    for name in sorted(HONEST.keys() - left_out - set(PLAIN)):
         yield "honest, like families learned", name, _scores(made, writer.written(HONEST[name], PER_FAMILY // 4))
     yield "honest, packaged texts", "all", _scores(made, writer.plain())
 
