@@ -56,6 +56,8 @@ SEARCHED = (
     ("reasoning", 400, 0.0), ("graded", 400, 0.0), ("capability", 400, 0.0), ("mimic", 400, 0.0),
     ("slots", 50, 0.0))
 
+NOBODY = np.zeros(N_TRAFFIC + N_TEAM, dtype=np.bool_)
+
 Scores = NDArray[np.float64]
 
 
@@ -237,7 +239,24 @@ def accounts() -> results.Result:
     return results.Result("watch_texts_accounts", rows)
 
 
-RUNS: dict[str, Callable[[], results.Result]] = {"": campaigns, "accounts": accounts, "windows": windows}
+def known_program(seed: int) -> Seen:
+    """A search of honest accounts with a program's users, of whom the reference has half as many."""
+    world = TextWorld(seed)
+    team = world.crowd(texts.team(prompts.library().part(JUDGED, 4), 2 * N_TEAM, 1.0, seed, volume=A_DAY))
+    reference = world.honest(THRESHOLD, N_REFERENCE) + team.of(np.arange(N_TEAM, N_TEAM + N_TEAM // 2))
+    return seen(world.search(world.honest(JUDGED, N_TRAFFIC) + team.of(np.arange(N_TEAM)), reference), NOBODY)
+
+
+def programs() -> results.Result:
+    """Honest users of a program that the reference knows."""
+    with ProcessPoolExecutor(len(SEEDS)) as pool:
+        found = list(pool.map(known_program, SEEDS))
+    return results.Result("watch_texts_programs", [
+        row_of("texts", "honest", f"{N_TEAM} users of a program, {N_TEAM // 2} others in the reference", found)])
+
+
+RUNS: dict[str, Callable[[], results.Result]] = {
+    "": campaigns, "programs": programs, "accounts": accounts, "windows": windows}
 
 if __name__ == "__main__":
     results.show(RUNS[sys.argv[1] if len(sys.argv) > 1 else ""]())
