@@ -169,12 +169,11 @@ def mixed_scores(meter: Meter, crowds: Sequence[States], copier: States, n_copie
 class TextWorld(World):
     """A library with detectors that are set on people of a part of it."""
 
-    def __init__(self, seed: int, kinds: Sequence[str] = ()) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed, self.key = seed, Prf.from_secret(f"texts {seed}")
         fitted = [self._people(REFERENCE, i, AT_ONCE) for i in range(N_FITTING // AT_ONCE)]
         self.at = join_populations(*fitted)
-        specs = detectors([{"kind": kind} for kind in kinds])
-        self.reference = Reference.fit(self.at.exchanges, specs, self.key, names=self.at.names)
+        self.reference = Reference.fit(self.at.exchanges, detectors(), self.key, names=self.at.names)
 
     def honest(self, side: int, n: int) -> Crowd:
         """People of a quarter of the library, made in parts, each with prompts of its own that went viral."""
