@@ -71,8 +71,8 @@ def test_the_tail_is_learnt_as_a_bucket_and_by_the_tokens_that_are_drawn_from_it
     prompts = np.tile(counting(1, "prompt")[:, :2], (30_000, 1))
     written = teacher.write(prompts, 1, generator(0, "write"), top=2)
     texts = np.concatenate([prompts, written.tokens], axis=1)
-    shown = Lesson(torch.as_tensor(texts), 2, torch.as_tensor(written.top),
-                   torch.as_tensor(written.shares))
+    as_tensor: Any = torch.as_tensor  # what the loss takes, in the place of arrays
+    shown = Lesson(as_tensor(texts), 2, as_tensor(written.top), as_tensor(written.shares))
     alone = shown._replace(top=None, shares=None)
     true = -(np.exp(teacher.logs(texts[:1], 2)) * student.logs(texts[:1], 2)).sum()
     with torch.no_grad():
