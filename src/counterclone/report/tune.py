@@ -10,7 +10,10 @@ from counterclone.audit.findings import dollars
 from counterclone.report.drawing import COLOURS, INK, LINE, drawing
 from counterclone.report.page import Figure, Table, print_table, write_html
 from counterclone.tune import Point, Tuned
+from counterclone.tune.settings import AS_IT_IS, LABELS
 
+BOUNDS = (AS_IT_IS, LABELS)
+"""What no setting is above, and what none on probabilities is below but by chance."""
 LIMITS = (
     "What wasn't reached isn't safe: a better attack or a larger budget may exist. Labels alone are the floor of "
     "any policy on probabilities.",
@@ -79,7 +82,7 @@ def frontier(tuned: Tuned) -> str:
         ConfigError: matplotlib isn't installed.
     """
     with drawing(8.6, 4.4, "frontier") as (figure, drawn):
-        from matplotlib.ticker import PercentFormatter
+        from matplotlib.ticker import PercentFormatter, ScalarFormatter
 
         axes = figure.add_subplot()
         others = [point for point in tuned.points if not point.is_judged]
@@ -92,10 +95,15 @@ def frontier(tuned: Tuned) -> str:
                           marker="*" if is_chosen else "o", markersize=13 if is_chosen else 6, capsize=2.0,
                           linestyle="none", color=COLOURS[number % len(COLOURS)],
                           label=f"{point.name} (chosen)" if is_chosen else point.name)
-        axes.axhline(tuned.control, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
-        axes.annotate("without any answer", (1.0, tuned.control), (-4, 3), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", fontsize=8.5, ha="right")
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        for point in tuned.frontier:
+            if point.name in BOUNDS:
+                axes.axhline(point.fidelity, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
+                axes.annotate(point.name, (1.0, point.fidelity), (-4, 3), xycoords=("axes fraction", "data"),
+                              textcoords="offset points", fontsize=8.5, ha="right")
+        axes.set_xscale("symlog", linthresh=0.01)
+        axes.set_xlim(left=0.0)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel("what honest users lose: mean change of a row (L1)")
         axes.set_ylabel("nearest copy's agreement")
         axes.grid(visible=True, linewidth=0.5)
