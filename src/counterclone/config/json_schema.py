@@ -27,8 +27,26 @@ def schema() -> dict[str, Any]:
                 tables = next(part for part in value.get("anyOf", [value]) if part.get("type") == "array")
                 tables["items"] = {"oneOf": [{"$ref": f"#/$defs/{PLUGINS[key]}.{kind}"}
                                              for kind in plugins.kinds(PLUGINS[key])]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **file, "title": "counterclone.toml",
-            "$defs": definitions}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **file, "title": "counterclone.toml",
+             "$defs": definitions}
+    settled: dict[str, Any] = _settled(whole)
+    return settled
+
+
+def _settled(part: Any) -> Any:
+    """A part whose bounds are whole numbers where they can be: Python keeps but the first of equal annotations."""
+    if isinstance(part, list):
+        return [_settled(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: _whole(value) if key in _BOUNDS else _settled(value) for key, value in part.items()}
+
+
+def _whole(bound: Any) -> Any:
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+
+
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 
 
 def _definition(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[str, Any]:
