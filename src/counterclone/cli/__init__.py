@@ -18,8 +18,9 @@ import msgspec
 from counterclone import config, plugins
 from counterclone.cli._cases import cases
 from counterclone.cli._common import EXIT_FINDING, Command, common, print_json
+from counterclone.cli._copying import audit, tune
 from counterclone.cli._marks import marks
-from counterclone.errors import ConfigError, DossierError
+from counterclone.errors import ConfigError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,74 +44,6 @@ def demo(acts: tuple[str, ...], report: Path, config_file: str | None, as_json: 
         return
     demonstration.show(result, sys.stdout)
     click.echo(f"Report: {report}")
-
-
-class Budgets(click.ParamType[tuple[int, ...]]):
-    """Numbers of queries, with commas between them."""
-
-    name = "n,n"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """The numbers of `65,130,1000`."""
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip().replace("_", "") for part in value.split(",")]
-        if not all(part.isdecimal() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} isn't a list of numbers of queries such as 65,130,1000", param, ctx)
-        return tuple(map(int, parts))
-
-
-INPUTS = click.Path(path_type=Path)
-
-
-@cli.command()
-@click.option("--target", metavar="NAME", help="pkg.mod:function, or a URL [[target] url].")
-@click.option("--task", type=click.Choice(["classifier", "llm", "encoder"]),
-              help="What the target does [[target] task].")
-@click.option("--returns", type=click.Choice(["scores", "logits"]), default="scores", show_default=True,
-              help="What a callable returns.")
-@click.option("--ids", metavar="NAME", help="pkg.mod:function: the ids that answers show, as of leaves.")
-@click.option("--pool", type=INPUTS, metavar="FILE",
-              help="Inputs that a copier may have: npy, csv, parquet, jsonl. Without: drawn evenly.")
-@click.option("--pool-kind", type=click.Choice(["own", "out-of-domain"]), default="own", show_default=True,
-              help="Whether they are like what users send.")
-@click.option("--eval", "evaluate", type=INPUTS, metavar="FILE",
-              help="Inputs that users send, to tell fidelity by. Without: a third of the pool.")
-@click.option("--label", metavar="COLUMN", help="The column of true labels in both files.")
-@click.option("--budgets", type=Budgets(), default=(), metavar="N,N",
-              help="Numbers of queries, such as 65,130,1000.")
-@click.option("--attack", "attacks", multiple=True, metavar="KIND",
-              help="Try this one (repeatable) [all that fit].")
-@click.option("--surface", "surfaces", multiple=True, metavar="NAME",
-              help="Compare what callers see with this surface (repeatable).")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Trials of each.")
-@click.option("--report", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write the queries as exchanges in JSON lines.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER",
-              help="Keep answers there, and ask none twice after an interruption.")
-@click.option("--authorized-by", metavar="WHO", help="Who allows the audit [[target] authorized_by].")
-@click.option("--fail-under-usd", type=float, metavar="USD", help="Exit 1 where a 90 % copy costs less.")
-@click.option("--fail-over-fidelity", type=float, metavar="SHARE", help="Exit 1 where a copy agrees on more.")
-@common
-def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity: float | None,
-          config_file: str | None, as_json: bool, **options: Any) -> None:
-    """Copy your own model as others could, and tell what that costs."""
-    from counterclone.compose import audit as composed
-    from counterclone.report import audit as report
-
-    found = composed.audit(composed.Options(**options), config_file, lambda text: click.echo(text, err=True))
-    if page is not None:
-        report.write(page, found)
-    if as_json:
-        print_json(found)
-    else:
-        report.show(found, sys.stdout)
-    failures = found.failures(under_usd=fail_under_usd, over_fidelity=fail_over_fidelity)
-    for failure in failures:
-        click.echo(f"counterclone: {failure}", err=True)
-    if failures:
-        sys.exit(EXIT_FINDING)
 
 
 @cli.command()
@@ -150,49 +83,6 @@ def prove(*, config_file: str | None, as_json: bool, seed: int, **options: Any) 
 
 
 @cli.command()
-@click.option("--target", metavar="NAME", help="pkg.mod:function, or a URL without a guard [[target] url].")
-@click.option("--returns", type=click.Choice(["scores", "logits"]), default="scores", show_default=True,
-              help="What a callable returns.")
-@click.option("--pool", type=INPUTS, metavar="FILE",
-              help="Inputs that a copier may have: npy, csv, parquet, jsonl. Without: drawn evenly.")
-@click.option("--pool-kind", type=click.Choice(["own", "out-of-domain"]), default="own", show_default=True,
-              help="Whether they are like what users send.")
-@click.option("--eval", "evaluate", type=INPUTS, metavar="FILE",
-              help="Inputs that users send, to tell loss and fidelity by. Without: a third of the pool.")
-@click.option("--label", metavar="COLUMN", help="The column of true labels in both files.")
-@click.option("--budgets", type=Budgets(), default=(), metavar="N,N",
-              help="Numbers of queries, such as 65,130,1000.")
-@click.option("--attack", "attacks", multiple=True, metavar="KIND",
-              help="Try this one on the frontier (repeatable) [all that fit].")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True,
-              help="Trials of each on the frontier.")
-@click.option("--report", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write an HTML page.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER",
-              help="Keep answers there, and ask none twice after an interruption.")
-@click.option("--authorized-by", metavar="WHO", help="Who allows it [[target] authorized_by].")
-@click.option("--write", "writes", is_flag=True, help="Put the chosen setting into the file, comments kept.")
-@common
-def tune(*, page: Path | None, writes: bool, config_file: str | None, as_json: bool, **options: Any) -> None:
-    """Choose policies: what honest users lose by each, against what a copy costs through it."""
-    from counterclone.compose import audit
-    from counterclone.compose import tune as composed
-    from counterclone.report import tune as report
-
-    chosen = audit.Options(**options, surfaces=(), ids=None, trace=None)
-    found = composed.tune(chosen, config_file, lambda text: click.echo(text, err=True))
-    if page is not None:
-        report.write(page, found)
-    if as_json:
-        print_json(found)
-    else:
-        report.show(found, sys.stdout)
-    if writes:
-        click.echo(f"{composed.write(found, config_file)}: the chosen setting is in the file", err=True)
-    if found.chosen is None:
-        sys.exit(EXIT_FINDING)
-
-
-@cli.command()
 @click.argument("dossier", type=click.Path(path_type=Path))
 @click.option("--commitment", type=click.Path(path_type=Path), metavar="FILE",
               help="The commitment as you got it beforehand [the enclosed one].")
@@ -207,11 +97,7 @@ def verify(*, dossier: Path, commitment: Path | None, independent: tuple[str, ..
     from counterclone.compose import dossier as composed
     from counterclone.report import dossier as report
 
-    try:
-        found = composed.verify(dossier, commitment, independent, roots)
-    except DossierError as error:
-        click.echo(f"counterclone: {error}", err=True)
-        sys.exit(EXIT_FINDING)
+    found = composed.verify(dossier, commitment, independent, roots)
     if as_json:
         print_json(found)
     else:
@@ -431,6 +317,8 @@ def _stopped_by_signals() -> threading.Event:
     return stop
 
 
+cli.add_command(audit)
+cli.add_command(tune)
 cli.add_command(cases)
 
 

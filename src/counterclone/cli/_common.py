@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from counterclone.errors import CountercloneError, TargetSlow, TargetUnreachable
+from counterclone.errors import CountercloneError, DossierError, TargetSlow, TargetUnreachable
 
 EXIT_FINDING = 1
 EXIT_USAGE = 2
@@ -38,10 +38,15 @@ def common(command: Command) -> Command:
                 traceback.print_exc()
             for line in str(error).splitlines():
                 click.echo(f"counterclone: {line}", err=True)
-            is_unreachable = isinstance(error, TargetUnreachable | TargetSlow)
-            sys.exit(EXIT_UNREACHABLE if is_unreachable else EXIT_USAGE)
+            sys.exit(_exit_code(error))
 
     return wrapped
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, DossierError):
+        return EXIT_FINDING
+    return EXIT_UNREACHABLE if isinstance(error, TargetUnreachable | TargetSlow) else EXIT_USAGE
 
 
 def print_json(result: Any) -> None:

@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from counterclone import plugins
-
 Table = Mapping[str, Any]
 AS_IT_IS = "as it is"
 LABELS = "labels"
@@ -47,8 +45,6 @@ def settings(own: Iterable[Table] = ()) -> list[Setting]:
     found += [({"kind": "temperature", "temperature": heat}, _rounding(2)) for heat in TEMPERATURES]
     found += [(noise, _rounding(decimals)) for noise, decimals in itertools.product(noises, (2, 1))]
     found += [({"kind": "reverse_sigmoid", "beta": beta}, _rounding(2)) for beta in (0.4, 0.7)]
-    if "deception" in plugins.kinds("policies"):
-        found += [({"kind": "deception", "l1_max": most},) for most in (0.25, 0.5, 1.0)]
     return [Setting(name, policies) for name, policies in {name_of(each): each for each in found}.items()]
 
 
