@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
 
-from counterclone.answers import Answer, Rows
+from counterclone.answers import Answer
 from counterclone.errors import UnknownFormat
 from counterclone.guard.dialects import _asked, _json
 from counterclone.guard.dialects._parts import Parts, listed, number, opened
-from counterclone.plugins import Spec
+from counterclone.guard.dialects._spoken import Spoken
 from counterclone.protocols import Body
 from counterclone.queries import Query
 
@@ -21,7 +20,7 @@ _TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permi
           413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error"}
 
 
-class Anthropic(Spec, frozen=True):
+class Anthropic(Spoken, frozen=True):
     """`/v1/messages` and `/v1/messages/count_tokens`, streamed or not.
 
     A conversation is one row. Texts, thoughts and the server's counts are read; tools, images and everything else
@@ -51,14 +50,6 @@ class Anthropic(Spec, frozen=True):
         return Query([{"messages": [*told, *messages]}], name if isinstance(name, str) and name else model,
                      _asked.sampling(document))
 
-    def write_query(self, body: Body, query: Query) -> Body:
-        """The request with the sampling of `query`."""
-        return _asked.written(body, query)
-
-    def can_read(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether an answer is JSON that nobody compressed."""
-        return _json.is_plain(headers)
-
     def read_answer(self, body: Body, n_rows: int, scores: str) -> Answer:
         """Parse an answer, or the data of one event.
 
@@ -82,16 +73,6 @@ class Anthropic(Spec, frozen=True):
                 _read_block(parts, block, f"content/{place}", is_last=True)
             parts.use(message.get("usage"), "input_tokens", "output_tokens")
         return parts.answer()
-
-    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> Body:
-        """The answer with its speech as it is now."""
-        parts: Parts = answer.document
-        assert answer.speech is not None  # `read_answer` gave it one
-        return parts.written(answer.speech)
-
-    def relabelled(self, body: Body, truths: Sequence[int], labels: Sequence[int]) -> Body | None:
-        """None: there are no labels."""
-        return None
 
     def error(self, status: int, code: str, message: str) -> bytes:
         """`{"type": "error", "error": {"type", "message"}}`."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
 
-from counterclone.answers import Answer, Rows
+from counterclone.answers import Answer
 from counterclone.errors import UnknownFormat
 from counterclone.guard.dialects import _asked, _json
 from counterclone.guard.dialects._parts import Parts, listed, number, opened
-from counterclone.plugins import Spec
+from counterclone.guard.dialects._spoken import Spoken
 from counterclone.protocols import Body
 from counterclone.queries import Query
 
@@ -23,7 +22,7 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 413: "invalid_re
           429: "rate_limit_error"}
 
 
-class Openai(Spec, frozen=True):
+class Openai(Spoken, frozen=True):
     """`/v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/responses`, streamed or not.
 
     A conversation is one row, each of several prompts or inputs one. Texts, log-probabilities in both shapes that
@@ -61,14 +60,6 @@ class Openai(Spec, frozen=True):
             rows = [_told(instructions, row) for row in rows]
         return Query(rows, name if isinstance(name, str) and name else model, _asked.sampling(document))
 
-    def write_query(self, body: Body, query: Query) -> Body:
-        """The request with the sampling of `query`."""
-        return _asked.written(body, query)
-
-    def can_read(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether an answer is JSON that nobody compressed."""
-        return _json.is_plain(headers)
-
     def read_answer(self, body: Body, n_rows: int, scores: str) -> Answer:
         """Parse an answer, or the data of one event.
 
@@ -89,16 +80,6 @@ class Openai(Spec, frozen=True):
             _read_response(parts, fields)
         parts.use(fields.get("usage"), "prompt_tokens", "completion_tokens")
         return parts.answer()
-
-    def write_answer(self, answer: Answer, released: dict[str, Rows]) -> Body:
-        """The answer with its speech as it is now."""
-        parts: Parts = answer.document
-        assert answer.speech is not None  # `read_answer` gave it one
-        return parts.written(answer.speech)
-
-    def relabelled(self, body: Body, truths: Sequence[int], labels: Sequence[int]) -> Body | None:
-        """None: there are no labels."""
-        return None
 
     def error(self, status: int, code: str, message: str) -> bytes:
         """`{"error": {"message", "type", "param", "code"}}`."""
