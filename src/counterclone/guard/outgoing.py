@@ -14,13 +14,14 @@ import orjson
 
 from counterclone.answers import Answer, Rows
 from counterclone.budgets import BYTES_PER_TOKEN
-from counterclone.errors import AnswerError, Busy, LimitExceeded, RequestError, Unauthenticated
+from counterclone.errors import AnswerError, RequestError
 from counterclone.guard import asgi, counting, events
 from counterclone.guard.admission import Admission
 from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import Note
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Later, Reading, Record
+from counterclone.guard.refusals import headers_of
 from counterclone.guard.release import UNGUARDED
 from counterclone.guard.streaming import Stream
 from counterclone.protocols import Body, Dialect
@@ -126,14 +127,7 @@ class Outgoing:
     async def refuse(self, error: RequestError) -> None:
         """Answer with an error of ours."""
         self.decision = error.decision
-        headers: asgi.Headers = []
-        if isinstance(error, LimitExceeded):
-            headers = _limit_headers(error)
-        elif isinstance(error, Unauthenticated):
-            headers = [(b"www-authenticate", b"Bearer")]
-        elif isinstance(error, Busy):
-            headers = [(b"retry-after", b"1")]
-        await self._send_error(error.status, error.code, str(error), headers)
+        await self._send_error(error.status, error.code, str(error), headers_of(error))
 
     async def interrupt(self, error: RequestError) -> None:
         """End a stream that the app gave up."""
@@ -499,13 +493,3 @@ def _read(answer: Answer, n_rows: int) -> Reading:
     if answer.speech is not None:
         return Reading(None, UNGUARDED.speech_bits(answer.speech) / n_rows)
     return Reading(answer.rows, UNGUARDED.answer_bits(answer))
-
-
-def _limit_headers(error: LimitExceeded) -> asgi.Headers:
-    """`Retry-After` (RFC 9110) and the fields of the IETF draft on rate limit headers."""
-    window = round(error.period_seconds)
-    headers = [(b"ratelimit-policy", b'"%s";q=%d;w=%d' % (error.limit.encode(), error.quota, window))]
-    if error.retry_after_seconds is None:
-        return headers
-    wait = b"%d" % max(1, -int(-error.retry_after_seconds // 1))
-    return [*headers, (b"retry-after", wait), (b"ratelimit", b'"%s";r=0;t=%s' % (error.limit.encode(), wait))]
