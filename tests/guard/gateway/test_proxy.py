@@ -1,62 +1,31 @@
+"""What model servers answer, and what of it goes on."""
+
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import socket
-import ssl
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
     from tests.guard.gateway.conftest import Message, Running, Start, Upstream, Wire
-
-Until = Callable[..., bool]
-
-QUERY = b'{"instances": [[1.0, 2.0, 3.0]]}'
-ANSWER = b'{"predictions": [[0.6251, 0.2499, 0.125]], "model": "m"}'
-EDITED = b'{"predictions":[[0.6,0.3,0.1]],"model":"m"}'
-OIP = b'{"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}]}'
-OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-LENGTH = b"content-length: %d\r\n" % len(ANSWER)
-CHUNKED = b"transfer-encoding: chunked\r\n"
-CHUNKS = b"%x\r\n" % len(ANSWER) + ANSWER + b"\r\n0\r\n\r\n"
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
-BROKEN = "the model server broke off, or didn't answer as HTTP has it; try again later"
-DOWN = "the model server can't be reached; try again later"
-SLOW = "the model server took too long; try again later, or ask for fewer rows at a time"
-
-
-def post(path: bytes = b"/predict", body: bytes = QUERY, key: bytes = b"ann", headers: bytes = b"") -> bytes:
-    return (b"POST " + path + b" HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer " + key
-            + b"\r\ncontent-type: application/json\r\n" + headers
-            + b"content-length: %d\r\n\r\n" % len(body) + body)
-
-
-def get(headers: bytes = b"", method: bytes = b"GET") -> bytes:
-    return method + b" /health HTTP/1.1\r\nhost: gateway\r\n" + headers + b"\r\n"
-
-
-REQUESTS = {"predict": post(), "oip": post(b"/v2/models/m/infer", OIP), "untouched": get(),
-            "as it is": post(key=b"free")}
-"""Guarded in either dialect, not guarded, and guarded without a policy."""
-
-
-def check_error(kind: str, answer: Message, status: int, code: str, message: str) -> None:
-    """An error of ours, in the shape of the dialect."""
-    assert (answer.status, answer.values(b"content-type")) == (status, [b"application/json"])
-    assert answer.json == ({"error": message} if kind == "oip" else {"error": message, "code": code})
-
-
-# Answers that are none
+from tests.guard.gateway.proxied import (
+    ANSWER,
+    BROKEN,
+    CHUNKED,
+    CHUNKS,
+    EDITED,
+    LENGTH,
+    OK,
+    REQUESTS,
+    SWITCH,
+    Until,
+    check_error,
+    get,
+    post,
+)
 
 BROKEN_ANSWERS = {
     "nothing": ([], True),
@@ -169,8 +138,6 @@ def test_a_wrong_answer_never_reaches_the_next_request(gateway: Running, upstrea
         wire.send(get())
         assert wire.message().body == ANSWER
 
-
-# Answers that are odd, and all right
 
 def test_news_before_the_answer_is_for_us(gateway: Running, upstream: Upstream) -> None:
     for news in (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
@@ -299,8 +266,6 @@ def test_redirects_into_the_target_are_redirects_into_the_gateway(start: Start) 
                                                                 b"GET /api/health HTTP/1.1"}
 
 
-# Streams
-
 @pytest.mark.parametrize("kind", ["untouched", "as it is"])
 def test_events_pass_as_they_come(gateway: Running, upstream: Upstream, kind: str) -> None:
     """Each is read at the other end before the next is sent."""
@@ -364,294 +329,3 @@ def test_a_target_that_answers_before_it_was_asked_to_the_end(start: Start, unti
         assert until(gateway.is_at_rest)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-
-
-# Targets that are slow, or not there
-
-@pytest.mark.parametrize("kind", REQUESTS)
-def test_a_target_that_never_answers(impatient: Running, until: Until, kind: str) -> None:
-    upstream = impatient.upstream
-    upstream.answers()
-    ended = upstream.ended
-    check_error(kind, impatient.ask(REQUESTS[kind]), 504, "target_slow", SLOW)
-    assert until(lambda: upstream.ended > ended)  # it is told that nobody waits
-
-
-@pytest.mark.parametrize("kind", ["predict", "untouched"])
-@pytest.mark.parametrize("piece", [b"x", b"x: a\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"],
-                         ids=["a letter", "a header", "news"])
-def test_a_head_that_never_ends(impatient: Running, until: Until, kind: str, piece: bytes) -> None:
-    """It is never silent for long."""
-
-    def script(wire: Wire, asked: Message) -> None:
-        wire.send(b"" if piece.startswith(b"HTTP") else OK)
-        while True:
-            wire.send(piece)
-            until(lambda: False, 0.05)
-
-    impatient.upstream.script = script
-    check_error(kind, impatient.ask(REQUESTS[kind]), 504, "target_slow", SLOW)
-
-
-@pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_body_that_drips_passes(impatient: Running, until: Until, is_chunked: bool) -> None:
-    """Only silence counts: a stream may take as long as it wants."""
-
-    def script(wire: Wire, asked: Message) -> None:
-        wire.send(OK + (CHUNKED if is_chunked else LENGTH) + b"\r\n")
-        for number in range(len(ANSWER)):
-            letter = ANSWER[number:number + 1]
-            wire.send(b"1\r\n" + letter + b"\r\n" if is_chunked else letter)
-            until(lambda: False, 0.03)
-        wire.send(b"0\r\n\r\n" if is_chunked else b"")
-
-    impatient.upstream.script = script
-    assert impatient.ask(get()).body == ANSWER
-    assert impatient.ask(post()).body == EDITED
-
-
-@pytest.mark.parametrize("kind", ["predict", "oip"])
-def test_a_body_that_never_ends(impatient: Running, kind: str) -> None:
-    impatient.upstream.answers(OK + LENGTH + b"\r\n" + ANSWER[:9])
-    check_error(kind, impatient.ask(REQUESTS[kind]), 504, "target_slow", SLOW)
-
-
-def test_a_stream_that_falls_silent_ends_in_no_end(impatient: Running) -> None:
-    impatient.upstream.answers(OK + CHUNKED + b"\r\n5\r\nhello\r\n")
-    with impatient.client() as wire:
-        wire.send(get())
-        with pytest.raises(EOFError):
-            wire.message()
-
-
-def test_a_target_that_takes_no_connections(start: Start) -> None:
-    """As where the network swallows them; the queue of a socket that nobody accepts from is full."""
-    with contextlib.ExitStack() as stack:
-        full = stack.enter_context(socket.socket())
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(full.getsockname())
-        gateway = start("impatient", url=f"http://127.0.0.1:{full.getsockname()[1]}")
-        for kind, request in REQUESTS.items():
-            check_error(kind, gateway.ask(request), 504, "target_slow", SLOW)
-        assert "imeout" in (gateway.gateway._proxy.trouble or "")
-        assert gateway.admin(b"/readyz").status == 503
-
-
-def test_a_target_that_is_down_and_comes_up(start: Start, until: Until, caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    gateway = start(url=f"http://127.0.0.1:{port}")
-    for kind, request in REQUESTS.items():
-        check_error(kind, gateway.ask(request), 502, "target_down", DOWN)
-    ready = gateway.admin(b"/readyz")
-    assert (ready.status, ready.json["ready"]) == (503, False)
-    assert f"target http://127.0.0.1:{port}: " in ready.json["troubles"][0]
-    assert sum("target http" in record.getMessage() for record in caplog.records) == 1  # not one for each request
-    with socket.create_server(("127.0.0.1", port)):
-        assert until(lambda: gateway.admin(b"/readyz").status == 200)
-
-
-def test_a_name_that_nobody_knows(start: Start) -> None:
-    gateway = start(url="http://nowhere.invalid:80")
-    check_error("predict", gateway.ask(post()), 502, "target_down", DOWN)
-    assert "nowhere.invalid" in gateway.admin(b"/readyz").json["troubles"][0]
-
-
-def test_a_connection_that_the_target_closed_is_not_asked(gateway: Running, upstream: Upstream,
-                                                          until: Until) -> None:
-    """As servers do with idle ones: the next request goes over a new one."""
-    for _ in range(3):
-        ended = upstream.ended
-        upstream.answers(OK + LENGTH + b"\r\n" + ANSWER, closes=True)
-        assert gateway.ask(post()).body == EDITED
-        assert until(lambda before=ended: upstream.ended > before)
-
-
-# Clients that go away
-
-@pytest.mark.parametrize("kind", ["predict", "oip", "as it is"])
-@pytest.mark.parametrize("how", ["close", "reset", "half_close"])
-def test_nobody_waits_for_an_answer_that_nobody_wants(gateway: Running, upstream: Upstream, until: Until,
-                                                     kind: str, how: str) -> None:
-    dialect = "oip" if kind == "oip" else "predict"
-    name = f"requests_total disconnected {dialect} 4xx"
-    before = gateway.counts().get(name, 0.0)
-    ended = upstream.ended
-    upstream.answers()
-    with gateway.client() as wire:
-        wire.send(REQUESTS[kind])
-        assert until(lambda: upstream.asked)
-        getattr(wire, how)()
-        assert until(lambda: upstream.ended > ended, 2.0)
-    assert until(lambda: gateway.counts().get(name) == before + 1)
-
-
-@pytest.mark.parametrize("cut", [1, 60, -1])
-def test_a_client_that_goes_away_in_its_request(gateway: Running, upstream: Upstream, until: Until,
-                                                cut: int) -> None:
-    for request in (post(), post(b"/feedback")):
-        with gateway.client() as wire:
-            wire.send(request[:cut])
-        assert until(lambda: not gateway.gateway._public.server_state.connections)
-        assert until(gateway.is_at_rest)
-    assert upstream.asked == []
-
-
-def test_a_client_that_goes_away_in_an_upload(gateway: Running, until: Until,
-                                              caplog: pytest.LogCaptureFixture) -> None:
-    """The target sees it at once, and isn't blamed."""
-    ended = gateway.upstream.ended
-    with gateway.client() as wire:
-        wire.send(b"POST /upload HTTP/1.1\r\nhost: a\r\ncontent-length: 5000000\r\n\r\n" + b"x" * 200_000)
-        assert until(lambda: gateway.gateway._proxy.in_flight)
-    assert until(gateway.is_at_rest)
-    assert until(lambda: gateway.upstream.ended > ended)
-    assert caplog.records == []
-
-
-def test_a_client_that_goes_away_in_a_stream(gateway: Running, upstream: Upstream, until: Until) -> None:
-    ended = upstream.ended
-
-    def script(wire: Wire, asked: Message) -> None:
-        wire.send(OK + CHUNKED + b"\r\n")
-        while True:
-            wire.send(b"5\r\nhello\r\n")
-            until(lambda: False, 0.01)
-
-    upstream.script = script
-    with gateway.client() as wire:
-        wire.send(REQUESTS["as it is"])
-        assert wire.head().status == 200
-        assert next(wire.chunks()) == b"hello"
-    assert until(lambda: upstream.ended > ended, 2.0)
-
-
-def test_a_client_that_goes_away_with_a_request_behind_the_first(gateway: Running, upstream: Upstream,
-                                                                 until: Until) -> None:
-    upstream.answers()
-    ended = upstream.ended
-    with gateway.client() as wire:
-        wire.send(post() + post())
-        assert until(lambda: upstream.asked)
-    assert until(lambda: upstream.ended > ended, 2.0)
-    assert until(gateway.is_at_rest)
-    assert len(upstream.asked) == 1
-
-
-# Too many
-
-SETTINGS = """
-[target]
-url = "{url}"
-[guard]
-limit_in_flight = 3
-paths = ["/predict", "/v2/*"]
-[[guard.policy]]
-kind = "rounding"
-decimals = 1
-"""
-
-
-def test_more_requests_than_the_guard_takes(start: Start, until: Until) -> None:
-    gateway = start(SETTINGS)
-    go = threading.Event()
-
-    def script(wire: Wire, asked: Message) -> None:
-        assert go.wait(10)
-        wire.send(OK + LENGTH + b"\r\n" + ANSWER)
-
-    gateway.upstream.script = script
-    with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(gateway.client()) for _ in range(3)]
-        for wire in wires:
-            wire.send(post())
-        assert until(lambda: len(gateway.upstream.asked) == 3)
-        for kind in ("predict", "oip"):
-            answer = gateway.ask(REQUESTS[kind])
-            check_error(kind, answer, 503, "guard_full", "3 requests are under way, no more are taken; try again")
-            assert answer.values(b"retry-after") == [b"1"]
-        others = [stack.enter_context(gateway.client()) for _ in range(3)]
-        for wire in others:  # what isn't guarded shares the pool of connections, and can't flood the target either
-            wire.send(get())
-        assert until(lambda: len(gateway.upstream.asked) == 6)
-        answer = gateway.ask(get())
-        message = "6 requests are under way, no more are taken; try again"
-        check_error("untouched", answer, 503, "guard_full", message)
-        assert answer.values(b"retry-after") == [b"1"]
-        assert len(gateway.pool._acquired) == 6
-        go.set()
-        assert [wire.message().body for wire in wires + others] == [EDITED] * 3 + [ANSWER] * 3
-    assert until(gateway.is_at_rest)
-    assert gateway.counts()["inflight_requests"] == 0
-
-
-# TLS
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Path]:
-    """Makes a certificate for an address, signed by itself or by an authority in `authority.pem` beside it."""
-    folder = tmp_path_factory.mktemp("certificates")
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority = _certificate("authority", authority_key, "authority", authority_key, is_authority=True)
-    (folder / "authority.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-
-    def make(address: str, is_signed: bool) -> Path:
-        key = ec.generate_private_key(ec.SECP256R1())
-        issuer, signer = ("authority", authority_key) if is_signed else (address, key)
-        path = folder / f"{address}-{is_signed}.pem"
-        path.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                              serialization.NoEncryption())
-            + _certificate(address, key, issuer, signer).public_bytes(serialization.Encoding.PEM))
-        return path
-
-    return make
-
-
-def _certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, *,
-                 is_authority: bool = False) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True))
-    if not is_authority:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(name))]), critical=False)
-    return builder.sign(signer, hashes.SHA256())
-
-
-@contextlib.contextmanager
-def over_tls(certificate: Path, make: Callable[..., Upstream]) -> Iterator[Upstream]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with contextlib.closing(make(context)) as upstream:
-        yield upstream
-
-
-@pytest.mark.parametrize(("address", "is_signed", "reason"), [
-    ("127.0.0.1", True, ""), ("192.0.2.1", True, "IP address mismatch"), ("127.0.0.1", False, "self-signed"),
-], ids=["good", "another's", "self-signed"])
-def test_a_target_over_tls_must_show_its_certificate(
-        start: Start, gateway: Running, certificates: Callable[[str, bool], Path], monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture, address: str, is_signed: bool, reason: str) -> None:
-    path = certificates(address, is_signed)
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED",
-                        ssl.create_default_context(cafile=path.parent / "authority.pem"))
-    with over_tls(path, type(gateway.upstream)) as upstream:
-        running = start(upstream=upstream)
-        for kind, request in REQUESTS.items():
-            answer = running.ask(request)
-            if reason:
-                check_error(kind, answer, 502, "target_down", DOWN)
-            else:
-                assert answer.status == (502 if kind == "oip" else 200)  # the answer is of the other dialect
-    logged = " ".join(record.getMessage() for record in caplog.records if record.name.endswith("proxy"))
-    assert (reason in logged) if reason else not logged
