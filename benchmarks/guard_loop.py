@@ -21,21 +21,21 @@ from counterclone.guard import asgi
 
 N_REQUESTS, WARM_UP, ROUNDS = 20_000, 2_000, 7
 BODY = orjson.dumps({"instances": [[i / 16 for i in range(apps.N_FEATURES)]]})
-HEADERS = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json"),
-           (b"authorization", b"Bearer bench"), (b"content-length", b"%d" % len(BODY))]
 
 
-def ask(app: asgi.App) -> None:
-    """One request; nothing on its way ever waits."""
+def ask(app: asgi.App, body: bytes = BODY) -> None:
+    """One request; nothing on its way ever waits for another."""
     async def receive() -> asgi.Message:
-        return {"type": "http.request", "body": BODY, "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: asgi.Message) -> None:
         pass
 
+    headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json"),
+               (b"authorization", b"Bearer bench"), (b"content-length", b"%d" % len(body))]
     scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
              "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 4321), "scheme": "http", "root_path": "",
-             "headers": list(HEADERS), "state": {}, "method": "POST", "path": "/predict",
+             "headers": headers, "state": {}, "method": "POST", "path": "/predict",
              "raw_path": b"/predict", "query_string": b""}
     coroutine = app(scope, receive, send)
     try:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from benchmarks import apps, results
+from benchmarks.guard_loop import ask
 from counterclone import Guard
 from counterclone.guard import asgi
 from counterclone.randomness import generator
@@ -99,28 +100,6 @@ def bodies(load: Load, round_number: int) -> list[bytes]:
     rng = generator(round_number, "guard_marks", load.rows)
     asked = rng.standard_normal((load.requests, load.rows, apps.N_FEATURES)).round(4)
     return [orjson.dumps({"instances": each.tolist()}) for each in asked]
-
-
-def ask(app: asgi.App, body: bytes) -> None:
-    """One request; nothing on its way ever waits for another."""
-    async def receive() -> asgi.Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: asgi.Message) -> None:
-        pass
-
-    headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json"),
-               (b"authorization", b"Bearer bench"), (b"content-length", b"%d" % len(body))]
-    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
-             "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 4321), "scheme": "http", "root_path": "",
-             "headers": headers, "state": {}, "method": "POST", "path": "/predict",
-             "raw_path": b"/predict", "query_string": b""}
-    coroutine = app(scope, receive, send)
-    try:
-        coroutine.send(None)  # type: ignore[attr-defined]
-    except StopIteration:
-        return
-    raise RuntimeError("a request waited")
 
 
 def measure(app: asgi.App, asked: Sequence[bytes], payloads: Path | None) -> Times:

@@ -9,11 +9,10 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+from tests.docs.waiting import wait
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
@@ -84,15 +83,3 @@ def test_a_rehearsed_copy_is_proven_and_an_independent_model_is_not(tmp_path: Pa
     assert [each["account"] for each in alone["accounts"]] == [account]
     other = folder.counterclone("prove", "suspects:independent")
     assert (other["verdict"], other["accounts"]) == ("not-proven", [])
-
-
-def wait(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            httpx.get(url, timeout=5)
-        except httpx.HTTPError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        else:
-            return

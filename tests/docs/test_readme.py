@@ -7,10 +7,10 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
+from tests.docs.waiting import wait
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = re.compile(r"## Guard a model server\n\n```\n(.*?)```", re.DOTALL)
@@ -62,15 +62,3 @@ def free_ports(n: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
-
-
-def wait(url: str) -> None:
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            httpx.get(url, timeout=5)
-        except httpx.HTTPError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        else:
-            return

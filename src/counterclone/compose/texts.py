@@ -16,12 +16,11 @@ from counterclone.errors import ConfigError
 from counterclone.evidence import Served
 from counterclone.marks.canaries import Canaries
 from counterclone.marks.greenlist import Greenlist
-from counterclone.protocols import Case
-from counterclone.prove import verification
+from counterclone.prove import questions, verification
 from counterclone.prove.commitments import Chain, Commitment
-from counterclone.prove.custody import Custody, mark_key, order_key
+from counterclone.prove.custody import Custody, mark_key
 from counterclone.prove.questions import Scope
-from counterclone.prove.verification import Question, Verdict
+from counterclone.prove.verification import Verdict
 from counterclone.targets.local import Local, Predict
 
 
@@ -72,11 +71,8 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
     own_key = mark_key(key, found.kind)
     served = (canaries.served(exchanges, found.mark, own_key, scope.accounts) if isinstance(found.mark, Canaries)
               else _served(exchanges, scope.accounts))
-    case = Case(served=served, key=own_key, order=order_key(key),
-                budget=statement.terms.budget, alpha=statement.terms.alpha, decoys=statement.terms.decoys,
-                stops_early=scope.stops_early, campaigns=scope.campaigns)
-    question = Question(kind=found.kind, mark=found.mark, case=case)
-    say(f"prove: {len(case.served):,} marked texts under commitment {statement.number}; asking the suspect")
+    question = questions.question(statement, key, found.mark, served, scope)
+    say(f"prove: {len(served):,} marked texts under commitment {statement.number}; asking the suspect")
     name = suspect if isinstance(suspect, str) else getattr(suspect, "__name__", "suspect")
     if isinstance(suspect, str):
         suspect = callables.named(suspect, "SUSPECT", "generate")

@@ -35,3 +35,13 @@ def app_path(scope: Scope) -> str:
 def path_below(path: str, root: str) -> str:
     """A path without the prefix that the app is mounted at."""
     return path[len(root):] if root and path.startswith(root + "/") else path
+
+
+async def whole_body(receive: Receive) -> bytes:
+    """The body of a request, of any length: for servers of our own."""
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return bytes(body)

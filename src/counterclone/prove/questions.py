@@ -8,6 +8,8 @@ from typing import cast
 import msgspec
 
 from counterclone import plugins
+from counterclone.evidence import Served
+from counterclone.plugins import Spec
 from counterclone.protocols import Case, Mark
 from counterclone.prove.commitments import Statement
 from counterclone.prove.custody import mark_key, order_key
@@ -56,9 +58,24 @@ def questions(statement: Statement, epoch_key: bytes, rows: Sequence[Opened], sc
                    if not wanted or any(record.account in wanted for record in records)]
         if not queries:
             continue
-        case = Case(
-            served=served(queries), key=mark_key(epoch_key, kind), order=order_key(epoch_key), budget=terms.budget,
-            alpha=terms.alpha, decoys=terms.decoys, stops_early=scope.stops_early, campaigns=scope.campaigns)
-        found.append(Question(kind=kind, mark=cast(Mark, mark), case=case,
-                              records=tuple(record for records in queries for record in records)))
+        found.append(question(statement, epoch_key, mark, served(queries), scope,
+                              records=[record for records in queries for record in records]))
     return found
+
+
+def question(statement: Statement, epoch_key: bytes, mark: Spec, held: Served, scope: Scope, *,
+             records: Sequence[Opened] = ()) -> Question:
+    """One mark of a commitment with what was served under it.
+
+    Args:
+        statement: the commitment's.
+        epoch_key: its key.
+        mark: one of its marks.
+        held: what was served.
+        scope: how far the test goes.
+        records: of the ledger, where it holds them.
+    """
+    terms, kind = statement.terms, plugins.kind_of(mark)
+    case = Case(served=held, key=mark_key(epoch_key, kind), order=order_key(epoch_key), budget=terms.budget,
+                alpha=terms.alpha, decoys=terms.decoys, stops_early=scope.stops_early, campaigns=scope.campaigns)
+    return Question(kind=kind, mark=cast(Mark, mark), case=case, records=tuple(records))

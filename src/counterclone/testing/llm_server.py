@@ -75,7 +75,7 @@ class LlmServer:
             await _send(send, 200, {"object": "list", "data": [
                 {"id": "toy", "object": "model", "created": 1764000000, "owned_by": "us"}]})
             return
-        asked: Json = json.loads(await _whole(receive))
+        asked: Json = json.loads(await asgi.whole_body(receive))
         self.seen.append(asked)
         if asked.get("model") == "missing":
             await _send(send, 404, _error(path, "The model `missing` does not exist"))
@@ -309,12 +309,3 @@ async def _raw(events: Iterator[Json | str]) -> AsyncIterator[bytes]:
         kind = event.get("type") if isinstance(event, dict) else None
         data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
         yield (f"event: {kind}\n" if kind else "").encode() + f"data: {data}\n\n".encode()
-
-
-async def _whole(receive: asgi.Receive) -> bytes:
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)

@@ -74,7 +74,7 @@ class OipServer:
         """One request."""
         if scope["type"] != "http":
             raise NotImplementedError(f"an OIP server has no {scope['type']}")
-        body = await _whole(receive)
+        body = await asgi.whole_body(receive)
         try:
             reply = self._reply(scope["method"], asgi.app_path(scope), dict(scope["headers"]), body)
         except OipError as error:
@@ -113,15 +113,6 @@ class OipServer:
 
 def _json(status: int, document: object) -> Reply:
     return Reply(status, json.dumps(document).encode())
-
-
-async def _whole(receive: asgi.Receive) -> bytes:
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)
 
 
 # Inference
