@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from counterclone import cli, compose, config
+from counterclone.audit import Audit
 from counterclone.budgets import DAY
-from counterclone.compose import audited
+from counterclone.compose import audited, latest
 from counterclone.compose.audited import AUDIT_FILE, Copied
 from counterclone.errors import ConfigError
 from counterclone.journal import read_lines
@@ -116,6 +118,7 @@ def test_a_callable_is_audited_without_a_configuration() -> None:
         ("by_heart", "full", 20, 4), ("by_heart", "full", 20, 5),
         ("by_heart", "full", 150, 4), ("by_heart", "full", 150, 5)]
     assert not Path(AUDIT_FILE).exists()
+    assert not Path(latest.AUDIT_FILE).exists()
 
 
 def test_progress_goes_to_standard_error() -> None:
@@ -259,6 +262,16 @@ def test_the_guard_takes_its_limit_from_the_audit(caplog: pytest.LogCaptureFixtu
     again = result()
     days = next(each for each in again["cheapest"] if each["fidelity"] == 0.9)["days"]
     assert days == pytest.approx((copy["queries"] - limit.amount) / limit.amount)
+
+
+def test_the_last_audit_is_kept_whole_for_reports() -> None:
+    Path("counterclone.toml").write_text(SETTINGS)
+    found = result()
+    kept = latest.load(Path(latest.AUDIT_FILE), Audit)
+    assert kept is not None
+    assert json.loads(kept.result.to_json()) == found
+    assert [kept.surface] == list(audited.load(Path()))
+    assert kept.time == pytest.approx(time.time(), abs=60)
 
 
 def test_a_copy_that_was_not_reached_counts_from_what_was_tried() -> None:

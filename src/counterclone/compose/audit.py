@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from counterclone.audit import SURFACES, Audit, Deployment, Surface, imitation, 
 from counterclone.audit import files as input_files
 from counterclone.audit.data import Data
 from counterclone.audit.preparation import PoolKind
-from counterclone.compose import audited, callables
+from counterclone.compose import audited, callables, latest
+from counterclone.compose.latest import Latest
 from counterclone.compose.settings import price
 from counterclone.compose.terms import terms
 from counterclone.config import DEFAULT_FILE, FILE_VARIABLE, Config
@@ -75,6 +77,8 @@ def audit(options: Options, config_file: str | None, say: Callable[[str], None])
         found = _copied(options, target, deployment, (settings or Config(), path), say)
     if settings is not None and not is_shown_as_it_is:
         audited.save(path.parent, found, deployment.surface)
+        surface = audited.key_of(deployment.surface.policies, deployment.surface.rules)
+        latest.save(path.parent / latest.AUDIT_FILE, Latest(time=time.time(), surface=surface, result=found))
     return found
 
 

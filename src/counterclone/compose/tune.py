@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from counterclone import config as configuration
 from counterclone import tune as sweep
-from counterclone.compose import audit
+from counterclone.compose import audit, latest
 from counterclone.compose.audit import Options
+from counterclone.compose.latest import Latest
 from counterclone.config import Config
 from counterclone.errors import ConfigError
 from counterclone.tune import Limits, Subject, Tuned
@@ -38,9 +40,12 @@ def tune(options: Options, config_file: str | None, say: Callable[[str], None]) 
         returns=options.returns, seconds=settings.target.answer_seconds, name=options.target or "",
         authorized_by=options.authorized_by or settings.target.authorized_by, folder=path.parent)
     limits = Limits(settings.tune.accuracy_loss_max, settings.tune.calibration_error_increase_max)
-    return sweep.tune(
+    tuned = sweep.tune(
         subject, own=settings.guard.policy, limits=limits, budgets=options.budgets, attacks=options.attacks,
         seeds=options.seeds, seed=options.seed, resume=options.resume, say=say)
+    if found is not None:
+        latest.save(path.parent / latest.TUNE_FILE, Latest(time=time.time(), result=tuned))
+    return tuned
 
 
 def write(tuned: Tuned, config_file: str | None) -> Path:
