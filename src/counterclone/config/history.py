@@ -52,17 +52,18 @@ class History:
         self._digest = ""
         self._is_torn = False
 
-    def begin(self, config: Config, time: float) -> None:
+    def begin(self, config: Config, time: float, text: str = "") -> None:
         """A configuration comes into force; the one before it ends.
 
         Args:
             config: its settings.
             time: seconds since 1970.
+            text: the file itself, to go back to; "" where nobody has it.
         """
         self.end(time)
         self._digest = config.digest()
         self._append({"time": time, "event": "live", "digest": self._digest, "worker": self._worker,
-                      "config": config})
+                      "config": config, **({"text": text} if text else {})})
 
     def end(self, time: float) -> None:
         """The one in force ends; nothing where it has."""

@@ -32,10 +32,19 @@ def write(path: Path, audit: Audit) -> None:
     Raises:
         ConfigError: matplotlib isn't installed.
     """
+    write_html(path, f"What a copy of {audit.target} costs", _lead(audit), parts(audit))
+
+
+def parts(audit: Audit) -> list[Table | Figure]:
+    """The tables and the curves, in the order of a page.
+
+    Raises:
+        ConfigError: matplotlib isn't installed.
+    """
     names = [surface.name for surface in audit.surfaces]
     first, *rest, last = tables(audit, names)
     figures = [_figure(audit, name) for name in names if _of(audit, name)]
-    write_html(path, f"What a copy of {audit.target} costs", _lead(audit), [first, last, *figures, *rest])
+    return [first, last, *figures, *rest]
 
 
 def tables(audit: Audit, names: Sequence[str]) -> list[Table]:

@@ -23,12 +23,17 @@ def show_all(cases: Sequence[Case], file: TextIO) -> None:
 
 def show(case: Case, file: TextIO) -> None:
     """Print all that is known of a case."""
+    print_table(table(case), file)
+
+
+def table(case: Case) -> Table:
+    """All that is known of a case."""
     rows = [("opened (UTC)", _time(case.opened)), ("accounts", _accounts(case, ACCOUNTS_SHOWN)),
             ("decision", case.decision or "open"), ("exchanges held", "yes" if case.is_held else "no")]
     for evidence in case.evidence:
         rows += [(evidence.kind, text) for text in _words(evidence)]
     rows += [(f"note by {note.by}", f"{_time(note.time)}: {note.text}") for note in case.notes]
-    print_table(Table(caption=f"Case {case.id}", heads=("", ""), rows=tuple(rows), is_prose=True), file)
+    return Table(caption=f"Case {case.id}", heads=("", ""), rows=tuple(rows), is_prose=True)
 
 
 def _words(evidence: Evidence) -> Iterator[str]:

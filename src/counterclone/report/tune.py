@@ -34,10 +34,19 @@ def write(path: Path, tuned: Tuned) -> None:
     """
     lead = (f"{tuned.reason}. Seed {tuned.seed}, budgets {', '.join(f'{each:,}' for each in tuned.budgets)}, "
             f"{len(tuned.points)} settings in {tuned.seconds:,.0f} s.")
-    write_html(path, f"Settings for {tuned.target}", lead, [
+    write_html(path, f"Settings for {tuned.target}", lead, parts(tuned))
+
+
+def parts(tuned: Tuned) -> list[Table | Figure]:
+    """The frontier and the tables, in the order of a page.
+
+    Raises:
+        ConfigError: matplotlib isn't installed.
+    """
+    return [
         Figure(caption="Honest users' loss against a copy's agreement", svg=frontier(tuned),
                notes=("Filled: every attack that fits was tried. Hollow: a student alone; others may beat it.",)),
-        frontier_table(tuned), _others(tuned)])
+        frontier_table(tuned), _others(tuned)]
 
 
 def frontier_table(tuned: Tuned) -> Table:

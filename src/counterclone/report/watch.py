@@ -42,6 +42,17 @@ def write(path: Path, explanation: Explanation) -> None:
     Raises:
         ConfigError: matplotlib isn't installed.
     """
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    write_html(path, f"Account {explanation.account}", f"Made by `counterclone explain` on {today}.",
+               parts(explanation))
+
+
+def parts(explanation: Explanation) -> list[Table | Figure]:
+    """Why an account is suspected, or why not, as tables and pictures.
+
+    Raises:
+        ConfigError: matplotlib isn't installed.
+    """
     first, *rest = _tables(explanation)
     pictures = []
     if any(comparison.value is not None for comparison in explanation.detectors):
@@ -51,9 +62,7 @@ def write(path: Path, explanation: Explanation) -> None:
                    _SCALE)))
     if len(explanation.course) > 1:
         pictures.append(Figure(caption="As it grew", svg=_course(explanation)))
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    write_html(path, f"Account {explanation.account}", f"Made by `counterclone explain` on {today}.",
-               [first, *pictures, *rest])
+    return [first, *pictures, *rest]
 
 
 def _campaigns(campaigns: Sequence[Campaign]) -> Table:
