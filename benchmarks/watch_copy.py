@@ -1,111 +1,153 @@
-"""How far a copier gets in thirty days: the copy at the first alarm, and the one that is left once alarms block.
+"""How good the copy is at the first alarm: under the default setting, and without any policy.
 
-A guard watches a crowd of honest accounts day by day, looks for campaigns each night, and blocks whom it alarms on
-(a tier `block` at risk 1). The copier spreads its queries over 1, 10, 100 or 1,000 accounts. Honest traffic is of
-the second generator, which nothing was tuned on; honest alarms are counted beside it.
+A watch follows a crowd of honest accounts day by day and looks for campaigns each night, for thirty days. A copier
+spreads its queries over 1, 10 or 100 accounts; it has what it was answered until the night of the first alarm on
+any of them, and a run without an alarm counts with all of it. The copy is the better of a student of the served
+rows and one of their labels. Honest traffic is of the second generator, which nothing was tuned on; honest alarms
+are counted beside it. What is watched are the target's own answers, so the alarm comes at the same time under both
+settings.
+
+Digits have 360 images for all honest accounts of a reference, and others for the crowd: to a search for campaigns
+such a crowd is one, so that there only accounts are watched.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks import second_population as second
-from counterclone.answers import top_labels
+from counterclone.answers import Context, Rows, top_labels
+from counterclone.audit.utility import utility
 from counterclone.journal.lines import Meta
+from counterclone.plugins import build
 from counterclone.populations import beds
 from counterclone.populations.beds import Bed
 from counterclone.populations.population import Population, join
+from counterclone.protocols import Policy
+from counterclone.queries import Inputs, Query
 from counterclone.randomness import Prf
+from counterclone.releases import for_rows, released
 from counterclone.watch import odometer
 from counterclone.watch.engine import Engine, detectors, reference_of
 from counterclone.watch.honest import Honest
 from counterclone.watch.odometer import Answered
 from counterclone.watch.sources import Traffic
 
-BEDS = ("letter", "mnist")
-ATTACKS = ("near", "strongaug", "random")
-ACCOUNTS = (1, 10, 100, 1000)
+Policies = Sequence[Mapping[str, Any]]
+
+BEDS = ("digits", "mnist", "letter")
+SEARCHED = ("mnist", "letter")
+ATTACKS = ("random", "near", "strongaug", "jacobian")
+ACCOUNTS = (1, 10, 100)
+DEFAULT: Policies = ({"kind": "rounding", "decimals": 1},)
+"""What `benchmarks.tune` chooses on digits within the default limits."""
 QUERIES = 2000
-"""Of the copier in all: more than its pool holds of the digits', where copies moved a little follow."""
+"""Of the copier in all: more than its pool holds of the digits', which it then asks again."""
 N_REFERENCE, N_CROWD, DAYS = 6000, 2000, 30
 RATE = 12.0
 _KEY = Prf.from_secret("watch_copy")
 
 
 def run() -> results.Result:
-    rows = []
+    rows: list[dict[str, object]] = []
     for name in BEDS:
         bed = beds.load(name)
         known = second.population(bed, N_REFERENCE, DAYS, seed=1, part="calibration", median=20)
         crowd = second.population(bed, N_CROWD, DAYS, seed=2, median=20, raw=True)
         for attack in ATTACKS:
             for n_accounts in ACCOUNTS:
-                each = max(QUERIES // n_accounts, 5)
-                copier = second.campaign(bed, attack, n_accounts, each, days=DAYS, seed=3, raw=True)
-                rows.append({"bed": name, "attack": attack, "accounts": n_accounts, "queries": n_accounts * each,
+                copier = second.campaign(bed, attack, n_accounts, QUERIES // n_accounts, days=DAYS, seed=3,
+                                         raw=True)
+                rows.append({"bed": name, "attack": attack, "accounts": n_accounts,
                              **simulated(bed, known, crowd, copier)})
                 print(rows[-1], file=sys.stderr)
+        rows.append(summary(bed, [row for row in rows if row["bed"] == name]))
+        print(rows[-1], file=sys.stderr)
     return results.Result("watch_copy", rows)
 
 
 def simulated(bed: Bed, known: Population, crowd: Population, copier: Population) -> dict[str, object]:
-    """One month."""
+    """One month, or less where there is an alarm before."""
     everybody = join(crowd, copier)
+    is_copier = everybody.is_campaign[everybody.exchanges.accounts]
+    day, honest_alarms = _first_alarm(known, everybody, searches=bed.name in SEARCHED)
+    held = is_copier if day is None else is_copier & (_days(everybody) <= day)
+    return {"alarm_day": None if day is None else day + 1, "queries": int(held.sum()),
+            "honest_alarms": honest_alarms, "undefended": fidelity(bed, everybody, held, ()),
+            "default": fidelity(bed, everybody, held, DEFAULT)}
+
+
+def summary(bed: Bed, rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """The medians of a victim's runs, and what honest users lose by the default setting there."""
+    told = bed.parts["tuning"]
+    own = bed.answer(told.inputs)
+    lost = utility(own, _served(told.inputs, own, DEFAULT), told.labels)
+    print(f"{bed.name}: accuracy {-lost.accuracy_loss:+.4f}, calibration error "
+          f"{lost.calibration_error_increase:+.4f}", file=sys.stderr)
+    return {"bed": f"{bed.name}, median", "attack": "all", "accounts": None,
+            "alarm_day": f"{sum(row['alarm_day'] is not None for row in rows)} of {len(rows)}",
+            "queries": statistics.median(row["queries"] for row in rows),
+            "honest_alarms": statistics.median(row["honest_alarms"] for row in rows),
+            "undefended": statistics.median(row["undefended"] for row in rows),
+            "default": statistics.median(row["default"] for row in rows)}
+
+
+def fidelity(bed: Bed, everybody: Population, held: NDArray[np.bool_], policies: Policies) -> float:
+    """Of the better of two copies of these exchanges: by the rows as they are served, and by their labels."""
+    inputs, own = everybody.raw(held)
+    rows = _served(inputs, own, policies)
+    labels = np.eye(bed.n_classes)[top_labels(rows)]
+    truth = _truth(bed)
+    return round(max(odometer.read(Answered(inputs, taught), truth).fidelity for taught in (rows, labels)), 3)
+
+
+def _served(inputs: Inputs, rows: Rows, policies: Policies) -> Rows:
+    built = [cast(Policy, build("policies", table, "watch_copy")) for table in policies]
+    return released(for_rows(built), Context(_KEY, Query(inputs)), rows) if built else rows
+
+
+def _first_alarm(known: Population, everybody: Population, *, searches: bool) -> tuple[int | None, int]:
+    """The day of the first alarm on a copier, from 0, and the honest accounts with an alarm by then."""
     engine = _engine(known)
+    names = list(everybody.names)
     metas: list[Meta] = [dict(meta) for meta in everybody.meta]
-    exchanges = everybody.exchanges
-    days = ((exchanges.times - exchanges.times.min()) // 86_400.0).astype(np.intp)
-    is_served = np.ones(len(exchanges), dtype=np.bool_)
-    blocked = np.zeros(len(everybody), dtype=np.bool_)
-    first: int | None = None
+    days = _days(everybody)
+    alarmed = np.zeros(len(everybody), dtype=np.bool_)
     for day in range(int(days.max()) + 1):
-        today = np.flatnonzero(days == day)
-        today = today[~blocked[exchanges.accounts[today]]]
-        is_served[days == day] = False
-        is_served[today] = True
-        part = exchanges.select(today)
-        engine.take(Traffic(list(everybody.names), part, [""] * len(everybody), metas))
-        engine.search()
-        named = set(engine.result(0, ()).alarmed)
-        blocked = np.array([name in named for name in everybody.names])
-        if first is None and (blocked & everybody.is_campaign).any():
-            first = day + 1
-    is_copier = everybody.is_campaign[exchanges.accounts]
-    return {
-        "first_alarm_day": first,
-        "blocked_share": round(float(blocked[everybody.is_campaign].mean()), 3),
-        "honest_alarms": int((blocked & ~everybody.is_campaign).sum()),
-        "fidelity_at_alarm": _fidelity(bed, everybody, is_copier & (days < (first or DAYS))),
-        "fidelity_30_days": _fidelity(bed, everybody, is_copier & is_served),
-        "unguarded": _fidelity(bed, everybody, is_copier),
-        "control": round(float(np.bincount(_truth(bed).labels).max() / len(_truth(bed).rows)), 3)}
+        part = everybody.exchanges.select(np.flatnonzero(days == day))
+        engine.take(Traffic(names, part, [""] * len(everybody), metas))
+        if searches:
+            engine.search()
+        found = set(engine.result(0, ()).alarmed)
+        alarmed |= np.array([name in found for name in names])
+        if (alarmed & everybody.is_campaign).any():
+            return day, int((alarmed & ~everybody.is_campaign).sum())
+    return None, int(alarmed.sum())
+
+
+def _days(everybody: Population) -> NDArray[np.intp]:
+    times = everybody.exchanges.times
+    days: NDArray[np.intp] = ((times - times.min()) // 86_400.0).astype(np.intp)
+    return days
 
 
 def _engine(known: Population) -> Engine:
-    names: Sequence[str] = known.names
-    reference = Honest(list(names), [""] * len(known), known.exchanges,
-                       dict(zip(names, known.meta, strict=True)))
+    reference = Honest(list(known.names), [""] * len(known), known.exchanges,
+                       dict(zip(known.names, known.meta, strict=True)))
     return Engine(reference_of(reference, detectors(), _KEY), reference, _KEY, false_alarms_per_year=RATE,
                   max_accounts=100_000, tell=lambda accounts, evidence, campaign: None)
 
 
-def _fidelity(bed: Bed, everybody: Population, chosen: NDArray[np.bool_]) -> float | None:
-    """Of the audit's copier with these exchanges; None for none."""
-    if not chosen.any():
-        return None
-    asked = Answered(*everybody.raw(chosen))
-    return round(odometer.read(asked, _truth(bed)).fidelity, 3)
-
-
 def _truth(bed: Bed) -> Answered:
     inputs = bed.parts["tuning"].inputs[:1000]
-    rows = np.eye(bed.n_classes)[top_labels(bed.answer(inputs))]
-    return Answered(inputs, rows)
+    return Answered(inputs, np.eye(bed.n_classes)[top_labels(bed.answer(inputs))])
 
 
 if __name__ == "__main__":
