@@ -27,6 +27,13 @@ def test_limits_are_compared_by_what_they_are() -> None:
     assert limit != limit._replace(amount=6.0)
 
 
+@given(st.floats(0.1, 1e4), st.floats(1.0, 1e5), st.floats(0.0, 1e6))
+def test_what_a_time_admits_takes_that_time(amount: float, period_seconds: float, seconds: float) -> None:
+    limit = Limit("limit", "queries", amount, period_seconds)
+    assert limit.seconds_to(limit.admits(seconds)) == pytest.approx(seconds, rel=1e-6, abs=1e-6 * period_seconds)
+    assert limit.seconds_to(amount) == 0.0
+
+
 # What an attack spends
 
 ROWS = [b"aaaaaaaa", b"bbbbbbbb", b"aaaaaaaa"]

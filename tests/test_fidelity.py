@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterclone.answers import Rows
-from counterclone.fidelity import Labels, agreement, calibration_error, overlap, overlaps, probe_accuracy
+from counterclone.fidelity import (
+    Labels,
+    agreement,
+    calibration_error,
+    overlap,
+    overlaps,
+    probe_accuracy,
+    ranking_area,
+    top_accuracy,
+)
 from counterclone.randomness import generator
 from counterclone.statistics import proportion
 
@@ -119,3 +128,31 @@ def test_a_probe_reads_what_is_linear_in_vectors_and_nothing_else() -> None:
     vectors = generator(0, "vectors").standard_normal((400, 6))
     assert probe_accuracy(vectors, np.where(vectors[:, 0] > 0.3, "left", "right")) > 0.9
     assert probe_accuracy(vectors, generator(1, "labels").integers(0, 2, 400)) < 0.65
+
+
+def test_top_k_counts_the_true_label_among_the_likeliest() -> None:
+    rows = np.array([[0.4, 0.3, 0.2, 0.1]] * 4)
+    truth = np.arange(4)
+    assert [top_accuracy(rows, truth, k) for k in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_top_k_breaks_ties_by_a_fair_draw() -> None:
+    labels_alone = np.array([[1.0, 0.0, 0.0, 0.0]])
+    assert top_accuracy(labels_alone, np.array([0]), 3) == 1.0
+    assert top_accuracy(labels_alone, np.array([2]), 3) == pytest.approx(2 / 3)
+
+
+@given(st.integers(0, 1000), st.integers(2, 5))
+def test_an_area_is_the_share_of_pairs_in_order(seed: int, classes: int) -> None:
+    rng = generator(seed, "area")
+    rows, truth = np.round(rng.dirichlet(np.ones(classes), 30), 1), rng.integers(0, classes, 30)
+    areas = []
+    for label in np.unique(truth):
+        own, others = rows[truth == label, label], rows[truth != label, label]
+        pairs = np.subtract.outer(own, others)
+        areas.append(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+    assert ranking_area(rows, truth) == pytest.approx(np.mean(areas))
+
+
+def test_of_one_class_there_is_no_order() -> None:
+    assert ranking_area(np.full((5, 2), 0.5), np.zeros(5, dtype=np.intp)) == 0.5

@@ -33,6 +33,14 @@ class Limit(NamedTuple):
         """The time in which one unit refills."""
         return self.period_seconds / self.amount
 
+    def admits(self, seconds: float) -> float:
+        """The units that an account gets in a time, the burst at its beginning included."""
+        return self.amount * (1.0 + seconds / self.period_seconds)
+
+    def seconds_to(self, units: float) -> float:
+        """The least time in which an account gets so many units."""
+        return max(units - self.amount, 0.0) * self.seconds_per_unit
+
 
 class Price(NamedTuple):
     """What a caller pays.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from counterclone.answers import Rows, top_labels
 from counterclone.statistics import Interval, proportion
@@ -79,6 +80,38 @@ def calibration_error(rows: Rows, truth: Labels, n_bins: int = 15) -> float:
     bins = np.minimum((confidence * n_bins).astype(np.intp), n_bins - 1)
     gaps = np.bincount(bins, weights=confidence - correct, minlength=n_bins)
     return float(np.abs(gaps).sum() / len(rows))
+
+
+def top_accuracy(rows: Rows, truth: Labels, k: int) -> float:
+    """How often the true label is among the k likeliest; ties are broken by a fair draw, in expectation.
+
+    Args:
+        rows: probabilities, (n, classes).
+        truth: true labels, (n,).
+        k: labels that count.
+    """
+    own = rows[np.arange(len(rows)), truth][:, np.newaxis]
+    n_above, n_equal = (rows > own).sum(axis=1), (rows == own).sum(axis=1)
+    return float(np.clip((k - n_above) / n_equal, 0.0, 1.0).mean())
+
+
+def ranking_area(rows: Rows, truth: Labels) -> float:
+    """The area under the ROC curve of each class against all others, the mean of the classes that are there.
+
+    By ranks, equal values sharing theirs (Hanley and McNeil 1982); 0.5 where only one class is there.
+
+    Args:
+        rows: probabilities, (n, classes).
+        truth: true labels, (n,).
+    """
+    ranks = rankdata(rows, axis=0)
+    counts = np.bincount(truth, minlength=rows.shape[1])
+    there = np.flatnonzero((counts > 0) & (counts < len(truth)))
+    if not len(there):
+        return 0.5
+    sums = np.array([ranks[truth == label, label].sum() for label in there])
+    n = counts[there]
+    return float(((sums - n * (n + 1) / 2) / (n * (len(truth) - n))).mean())
 
 
 def overlap(vectors: Vectors, others: Vectors, k: int = 10) -> float:

@@ -134,9 +134,12 @@ def _reach(line: Sequence[Point], level: float, *, is_balanced: bool) -> tuple[R
 def _limited(reach: Reach, limits: Sequence[Limit], bits: float) -> Reach:
     if not limits:
         return reach
-    seconds, in_a_day = 0.0, math.inf
-    for limit in limits:
-        amount = limit.amount / (bits if limit.unit == "bits" else 1.0)
-        seconds = max(seconds, (reach.queries - amount) / amount * limit.period_seconds)
-        in_a_day = min(in_a_day, amount * (1.0 + DAY / limit.period_seconds))
+    as_queries = [in_queries(limit, bits) for limit in limits]
+    seconds = max(limit.seconds_to(reach.queries) for limit in as_queries)
+    in_a_day = min(limit.admits(DAY) for limit in as_queries)
     return msgspec.structs.replace(reach, days=seconds / DAY, accounts=math.ceil(reach.queries / in_a_day))
+
+
+def in_queries(limit: Limit, bits: float) -> Limit:
+    """A limit as one on queries, whose answers have so many bits at most."""
+    return limit._replace(unit="queries", amount=limit.amount / bits) if limit.unit == "bits" else limit
