@@ -7,8 +7,8 @@ rows and one of their labels. Honest traffic is of the second generator, which n
 are counted beside it. What is watched are the target's own answers, so the alarm comes at the same time under both
 settings.
 
-Digits have 360 images for all honest accounts of a reference, and others for the crowd: to a search for campaigns
-such a crowd is one, so that there only accounts are watched.
+All honest accounts of a reference ask variants of the same 360 digits or 1,000 MNIST images, the crowd of others: to
+a search for campaigns such a crowd is one, so that on these only accounts are watched.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from counterclone.watch.sources import Traffic
 Policies = Sequence[Mapping[str, Any]]
 
 BEDS = ("digits", "mnist", "letter")
-SEARCHED = ("mnist", "letter")
+SEARCHED = ("letter",)
 ATTACKS = ("random", "near", "strongaug", "jacobian")
 ACCOUNTS = (1, 10, 100)
 DEFAULT: Policies = ({"kind": "rounding", "decimals": 1},)
