@@ -1,0 +1,31 @@
+"""What an owner does about model stealing, as an auditor reads it: facts, what they cover, and what is left."""
+
+from counterclone.posture.controls import controls
+from counterclone.posture.facts import (
+    Audited,
+    Busy,
+    Control,
+    Epoch,
+    Facts,
+    InPlace,
+    Posture,
+    Standing,
+    Traffic,
+    Version,
+)
+from counterclone.posture.risks import risks
+
+__all__ = [
+    "Audited",
+    "Busy",
+    "Control",
+    "Epoch",
+    "Facts",
+    "InPlace",
+    "Posture",
+    "Standing",
+    "Traffic",
+    "Version",
+    "controls",
+    "risks",
+]
