@@ -7,8 +7,8 @@ rows and one of their labels. Honest traffic is of the second generator, which n
 are counted beside it. What is watched are the target's own answers, so the alarm comes at the same time under both
 settings.
 
-All honest accounts of a reference ask variants of the same 360 digits or 1,000 MNIST images, the crowd of others: to
-a search for campaigns such a crowd is one, so that on these only accounts are watched.
+All honest accounts of a reference ask variants of the same 360 digits or 1,000 MNIST images, the crowd of others:
+to a search for campaigns such a crowd is one, so that on these only accounts are watched.
 """
 
 from __future__ import annotations

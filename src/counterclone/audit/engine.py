@@ -26,7 +26,7 @@ from counterclone.audit.result import Audit
 from counterclone.audit.session import Session, bits_of
 from counterclone.audit.subject import Subject
 from counterclone.audit.surfaces import EVERYTHING, SURFACES, Surface, surface
-from counterclone.audit.trace import Trace
+from counterclone.audit.trace import Trace, Tracing
 from counterclone.audit.trial import Trial, majority
 from counterclone.budgets import Limit, Price
 from counterclone.errors import ConfigError
@@ -84,7 +84,7 @@ class Request:
     authorized_by: str
     folder: Path
     resume: Path | None
-    trace: Path | None
+    trace: Path | Tracing | None
     say: Callable[[str], None]
 
 
@@ -93,7 +93,7 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         attacks: Sequence[str | Spec] = (), surfaces: Sequence[str | Surface] = (), seeds: int = DEFAULT_SEEDS,
         seed: int = 0, returns: Literal["scores", "logits"] = "scores", ids: Predict | None = None,
         seconds: float = 60.0, pool_kind: PoolKind = "own", name: str = "", authorized_by: str = "",
-        folder: Path | str = ".", resume: Path | str | None = None, trace: Path | str | None = None,
+        folder: Path | str = ".", resume: Path | str | None = None, trace: Path | str | Tracing | None = None,
         say: Callable[[str], None] = lambda text: None) -> Audit:
     """Copy a model that you own, and tell what that costs.
 
@@ -119,7 +119,7 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         folder: where that token is kept until the audit has ended.
         resume: a folder where answers are kept, so that none is asked twice after an interruption. It belongs to
             one state of the model.
-        trace: a file for the queries as exchanges in JSON lines.
+        trace: a file for the queries as exchanges in JSON lines, or what takes them instead.
         say: told of the progress.
 
     Raises:
@@ -136,7 +136,7 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         deployment=deployment or Deployment(), budgets=sorted(set(budgets)), attacks=attacks, surfaces=surfaces,
         seeds=range(seed, seed + seeds), returns=returns, ids=ids, seconds=seconds, authorized_by=authorized_by,
         folder=Path(folder), resume=None if resume is None else Path(resume),
-        trace=None if trace is None else Path(trace), say=say)
+        trace=Path(trace) if isinstance(trace, str) else trace, say=say)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -158,7 +158,8 @@ async def audit(request: Request) -> Audit:
     is_free = not url or access.is_loopback(url)
     brought = bring(request.pool, request.evaluate, kind=request.pool_kind, seed=seed,
                     n_uniform=max(request.budgets, default=1000), warn=warnings.append)
-    async with _opened(request) as counted:
+    async with opened(target, returns=request.returns, ids=request.ids, seconds=request.seconds,
+                      say=request.say) as counted:
         asked = counted if not url else Remembered(counted, _kept(request.resume, url))
         model = Model() if isinstance(target, Endpoint) else introspect(target)
         subject, shows, own = await prepare(asked, brought, name=request.name, model=model, seed=seed,
@@ -239,13 +240,18 @@ def _surfaces(request: Request, shows: frozenset[str]) -> list[Surface]:
 
 
 @contextlib.asynccontextmanager
-async def _opened(request: Request) -> AsyncIterator[Counted]:
-    target = request.target
+async def opened(target: Predict | Endpoint, *, returns: Literal["scores", "logits"], ids: Predict | None = None,
+                 seconds: float = 60.0, say: Callable[[str], None] = lambda text: None) -> AsyncIterator[Counted]:
+    """A target that can be asked, as `run` takes it.
+
+    Raises:
+        TargetUnreachable: nobody answers.
+    """
     if isinstance(target, Endpoint):
-        async with reaching(target, request.say) as http:
+        async with reaching(target, say) as http:
             yield Counted(http)
         return
-    local = Local(target, returns=request.returns, ids=request.ids, seconds=request.seconds)
+    local = Local(target, returns=returns, ids=ids, seconds=seconds)
     try:
         yield Counted(local)
     finally:
@@ -253,11 +259,11 @@ async def _opened(request: Request) -> AsyncIterator[Counted]:
 
 
 @contextlib.contextmanager
-def _tracing(path: Path | None) -> Iterator[Trace | None]:
-    if path is None:
-        yield None
+def _tracing(chosen: Path | Tracing | None) -> Iterator[Tracing | None]:
+    if not isinstance(chosen, Path):
+        yield chosen
         return
-    with contextlib.closing(Trace(path)) as trace:
+    with contextlib.closing(Trace(chosen)) as trace:
         yield trace
 
 

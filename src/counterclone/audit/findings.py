@@ -56,6 +56,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         label_unchanged: the share of the deployment's inputs whose label it keeps.
         accuracy: of its labels, None where nobody knows the true ones.
         utility: what honest users lose.
+        bits: an upper bound on those of an answer, 0 where nobody says.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     label_unchanged: float
     accuracy: float | None
     utility: Utility
+    bits: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from counterclone.audit.plans import Group, Skipped
 from counterclone.audit.preparation import shows_scores
 from counterclone.audit.subject import Subject
 from counterclone.audit.surfaces import ONLY_LABELS, Surface
-from counterclone.audit.trace import Trace
+from counterclone.audit.trace import Tracing
 from counterclone.audit.trial import Plan, Trial
 from counterclone.audit.utility import utility
 from counterclone.budgets import Price
@@ -47,7 +47,7 @@ class Session:
     """
 
     def __init__(self, subject: Subject, *, noise: Prf, price: Price, say: Callable[[str], None],
-                 trace: Trace | None = None) -> None:
+                 trace: Tracing | None = None) -> None:
         self._subject = subject
         self._noise = noise
         self._price = price
@@ -75,7 +75,7 @@ class Session:
             name=surface.name, shows=tuple(sorted(shown)), decimals=_decimals(rows) if "scores" in shown else None,
             label_unchanged=agreement(top_labels(subject.answers), served).value,
             accuracy=None if subject.truth is None else agreement(subject.truth, served).value,
-            utility=utility(subject.answers, rows, subject.truth))
+            utility=utility(subject.answers, rows, subject.truth), bits=bits_of(surface, subject.classes))
 
     async def attempt(self, groups: Sequence[Group], seeds: Sequence[int]) -> list[Trial]:
         """All trials of some groups.

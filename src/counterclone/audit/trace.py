@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import orjson
@@ -13,6 +13,14 @@ import orjson
 from counterclone.answers import Reply
 from counterclone.audit.trial import Plan
 from counterclone.queries import Inputs
+
+
+class Tracing(Protocol):
+    """Takes the queries of trials."""
+
+    def of(self, plan: Plan) -> Callable[[Inputs, Reply], None]:
+        """What takes the batches of one trial, and their replies as they were shown."""
+        ...
 
 
 class Trace:
