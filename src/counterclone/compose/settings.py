@@ -39,6 +39,7 @@ from counterclone.guard.keys import KeyRing
 from counterclone.guard.limits import MemoryStore
 from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import metrics_of
+from counterclone.guard.naming import Naming
 from counterclone.guard.options import Options
 from counterclone.guard.recording import Recorder
 from counterclone.guard.release import Terms
@@ -90,6 +91,7 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         total_limits=total_limits(config),
         noise=_noise(root.subkey("noise"), config.target.epoch),
         marking=previous.marking if previous else marking,
+        naming=_naming(config),
         acceptance=_acceptance(config.accounts),
         journal=previous.journal if previous else None,
         metrics=metrics,
@@ -192,6 +194,12 @@ def _acceptance(accounts: AccountsConfig) -> Acceptance | None:
     if not (accounts.terms or accounts.terms_header):
         return None
     return Acceptance(accounts.terms, accounts.terms_header)
+
+
+def _naming(config: Config) -> Naming | None:
+    """What names accounts to the model server, None where nothing does; in shadow mode nothing is changed."""
+    place = config.target.account_in
+    return Naming(place) if place and config.guard.enforce else None
 
 
 def rules(tables: Iterable[PluginTable]) -> tuple[Rule, ...]:

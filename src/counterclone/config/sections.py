@@ -40,6 +40,8 @@ class Target(Section, frozen=True):
         dialect: its wire format; `auto` finds it from each request.
         scores: the output tensor or field that holds probabilities; "" finds it.
         epoch: the name of the model's release; another name draws other noise.
+        account_in: where the model server is told whom an answer is for, as hooks with a key for each account need
+            it: the header `x-counterclone-account`, or vLLM's `vllm_xargs` in the body; "" for nowhere.
         api_key_env: the variable with the key that `audit` sends as a bearer key; unset, it sends none.
         authorized_by: who allows the audit; a URL beyond the loopback needs it.
         price_usd_per_1000_queries: what callers pay for rows.
@@ -56,6 +58,7 @@ class Target(Section, frozen=True):
     dialect: str = "auto"
     scores: str = ""
     epoch: str = "1"
+    account_in: Literal["", "header", "vllm_xargs"] = ""
     api_key_env: str = "COUNTERCLONE_API_KEY"
     authorized_by: str = ""
     price_usd_per_1000_queries: Dollars = 0.0

@@ -147,6 +147,8 @@ class Admission:
             self.query = admitted
             asked, new_headers = dialect.write_query(body, admitted)
             changes = {**changes, **new_headers}
+        if options.naming is not None:
+            asked, changes = options.naming.names(self.account.id if terms.is_marked else "", asked, changes)
         self.content, self.changes = asked, changes
 
     def admit_unread(self) -> None:
@@ -156,6 +158,8 @@ class Admission:
             LimitExceeded: as in `admit`.
         """
         self._reserve(1, 0.0, 0.0)
+        if self.options.naming is not None:
+            self.changes = self.options.naming.nobody
 
     async def replay(self) -> asgi.Message:
         """What the app receives: the body, then whatever the server has."""

@@ -44,7 +44,8 @@ class Middleware:
             route = options.route(scope["method"], scope["path"], scope.get("root_path", ""),
                                   scope.get("raw_path") or b"")
         if route is None:
-            await self._app(scope, receive, send)
+            unnamed = options.naming.unnamed(scope) if kind == "http" and options.naming else scope
+            await self._app(unnamed, receive, send)
         else:
             await respond(self._app, Admission(options, route, scope, receive), send)
 

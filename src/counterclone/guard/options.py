@@ -16,6 +16,7 @@ from counterclone.guard.acceptance import Acceptance
 from counterclone.guard.identity import Identity
 from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import Metrics
+from counterclone.guard.naming import Naming
 from counterclone.guard.release import Terms
 from counterclone.guard.tiers import Tiers
 from counterclone.journal import JournalWriter
@@ -58,6 +59,7 @@ class Options:
         total_limits: limits on all accounts together.
         noise: the PRF of a model's epoch.
         marking: puts marks into answers, None for none.
+        naming: tells the model server whom an answer is for, None for nobody.
         acceptance: tells the terms that callers accepted, for the marks' ledger; None for nobody.
         journal: where exchanges go, None for nowhere.
         metrics: what is counted.
@@ -81,6 +83,7 @@ class Options:
     total_limits: Sequence[Limit] = ()
     noise: Callable[[str], Prf]
     marking: Marking | None = None
+    naming: Naming | None = None
     acceptance: Acceptance | None = None
     journal: JournalWriter | None
     metrics: Metrics

@@ -32,6 +32,8 @@ from counterclone.protocols.guarding import (
     SpeechRelease,
 )
 from counterclone.protocols.marking import (
+    ACCOUNT_FIELD,
+    ACCOUNT_HEADER,
     Case,
     Embedded,
     EmbeddedTexts,
@@ -45,6 +47,8 @@ from counterclone.protocols.marking import (
 from counterclone.protocols.watching import Detector, States, Tracker
 
 __all__ = [
+    "ACCOUNT_FIELD",
+    "ACCOUNT_HEADER",
     "PROOF_PATH",
     "TOKEN_FILE",
     "TOKEN_VARIABLE",

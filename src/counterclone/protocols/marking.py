@@ -15,6 +15,10 @@ from counterclone.evidence import Accepted, Entry, Evidence, Rank, Served
 from counterclone.queries import Inputs
 from counterclone.randomness import Prf
 
+ACCOUNT_HEADER = "x-counterclone-account"
+ACCOUNT_FIELD = "counterclone_account"
+"""Where the guard tells a model server whom a text is for: a header, or an argument for vLLM's hooks."""
+
 
 class Embedded(NamedTuple):
     """Rows with a mark in them.

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor
 
+from counterclone.protocols import ACCOUNT_FIELD
 from counterclone.serving.hook import Hook
-
-ACCOUNT = "counterclone_account"
-"""The extra argument of a request that names the account, in `vllm_xargs` over HTTP."""
 
 
 class GreenlistProcessor(LogitsProcessor):  # type: ignore[misc,unused-ignore]
     """Marks what is sampled, of the second model runner (vLLM 0.32 and later).
 
     The hook's file is the one that COUNTERCLONE_GREENLIST names. Where accounts have keys of their own, a request
-    without an account isn't marked; who sits between caller and server sets it, and takes out what callers set.
+    without an account isn't marked; the guard sets it (`[target] account_in = "vllm_xargs"`), and takes out what
+    callers set.
 
     Args:
         vllm_config: the server's.
@@ -37,7 +36,7 @@ class GreenlistProcessor(LogitsProcessor):  # type: ignore[misc,unused-ignore]
             ValueError: it isn't.
         """
         if not isinstance(_account(sampling_params), str):
-            raise ValueError(f"{ACCOUNT}: expected the account as text")
+            raise ValueError(f"{ACCOUNT_FIELD}: expected the account as text")
 
     def add_request(self, req_idx: int, sampling_params: Any) -> bool:
         """Whether a request that takes a slot is marked."""
@@ -72,4 +71,4 @@ class GreenlistProcessor(LogitsProcessor):  # type: ignore[misc,unused-ignore]
 
 
 def _account(sampling_params: Any) -> Any:
-    return (sampling_params.extra_args or {}).get(ACCOUNT, "")
+    return (sampling_params.extra_args or {}).get(ACCOUNT_FIELD, "")
