@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,6 +41,29 @@ class Limit(NamedTuple):
     def seconds_to(self, units: float) -> float:
         """The least time in which an account gets so many units."""
         return max(units - self.amount, 0.0) * self.seconds_per_unit
+
+
+class Pace(NamedTuple):
+    """How fast limits let something be asked.
+
+    Attributes:
+        days: that one account needs.
+        accounts: that ask it in a day.
+    """
+
+    days: float
+    accounts: int
+
+
+def pace(queries: float, limits: Sequence[Limit]) -> Pace:
+    """The least time of one account, and the fewest accounts in a day, within limits on queries.
+
+    Args:
+        queries: that are to be asked.
+        limits: of each account; at least one.
+    """
+    in_a_day = min(limit.admits(DAY) for limit in limits)
+    return Pace(max(limit.seconds_to(queries) for limit in limits) / DAY, math.ceil(queries / in_a_day))
 
 
 class Price(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from counterclone.audit.trial import Trial
-from counterclone.budgets import DAY, Limit
+from counterclone.budgets import Limit, pace
 
 LEVELS = (0.5, 0.9, 0.95, 0.99)
 
@@ -134,10 +134,8 @@ def _reach(line: Sequence[Point], level: float, *, is_balanced: bool) -> tuple[R
 def _limited(reach: Reach, limits: Sequence[Limit], bits: float) -> Reach:
     if not limits:
         return reach
-    as_queries = [in_queries(limit, bits) for limit in limits]
-    seconds = max(limit.seconds_to(reach.queries) for limit in as_queries)
-    in_a_day = min(limit.admits(DAY) for limit in as_queries)
-    return msgspec.structs.replace(reach, days=seconds / DAY, accounts=math.ceil(reach.queries / in_a_day))
+    days, accounts = pace(reach.queries, [in_queries(limit, bits) for limit in limits])
+    return msgspec.structs.replace(reach, days=days, accounts=accounts)
 
 
 def in_queries(limit: Limit, bits: float) -> Limit:

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from counterclone import plugins
 from counterclone.answers import top_labels
@@ -38,6 +38,8 @@ from counterclone.targets.counted import Counted
 from counterclone.targets.http import Endpoint, reaching
 from counterclone.targets.local import Local, Predict
 from counterclone.targets.remembered import Remembered
+
+T = TypeVar("T")
 
 DEFAULT_SEEDS = 3
 CONTROL = "knockoff"
@@ -137,12 +139,17 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         seeds=range(seed, seed + seeds), returns=returns, ids=ids, seconds=seconds, authorized_by=authorized_by,
         folder=Path(folder), resume=None if resume is None else Path(resume),
         trace=Path(trace) if isinstance(trace, str) else trace, say=say)
+    return finished(audit(request))
+
+
+def finished(asking: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine comes to, waited for wherever we are."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(audit(request))
+        return asyncio.run(asking)
     with ThreadPoolExecutor(1) as thread:  # as in a notebook, whose loop can't be entered again
-        return thread.submit(asyncio.run, audit(request)).result()
+        return thread.submit(asyncio.run, asking).result()
 
 
 async def audit(request: Request) -> Audit:

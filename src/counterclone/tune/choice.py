@@ -20,10 +20,12 @@ class Limits(NamedTuple):
     Attributes:
         accuracy_loss: of the top label.
         calibration_error_increase: of the top probability.
+        honest_limited: the share of honest accounts that a limit may ever refuse.
     """
 
     accuracy_loss: float = 0.0
     calibration_error_increase: float = 0.02
+    honest_limited: float = 0.01
 
 
 class Choice(NamedTuple):

@@ -1,78 +1,55 @@
-"""The sweep: every setting against a student, those on the frontier against every attack."""
+"""The sweep: all settings against a student, those on the frontier against every attack, then limits and risks."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import msgspec
 
 from counterclone import audit
-from counterclone.audit import SURFACES, Audit, Deployment, Surface
-from counterclone.audit.preparation import PoolKind
-from counterclone.errors import ConfigError
+from counterclone.audit import Audit
 from counterclone.plugins import Spec
-from counterclone.targets.http import Endpoint
-from counterclone.targets.local import Predict
-from counterclone.tune.choice import Limits, choose, frontier
+from counterclone.tune import quotas
+from counterclone.tune.choice import Choice, Limits, choose, frontier
+from counterclone.tune.constancy import Constancy
+from counterclone.tune.crowd import Crowd
+from counterclone.tune.outcome import Outcome
 from counterclone.tune.result import Point, Tuned
-from counterclone.tune.settings import LABELS, Setting, settings
+from counterclone.tune.settings import Setting, settings
+from counterclone.tune.subject import Subject
+from counterclone.tune.suspicion import Suspicion
+from counterclone.tune.trying import Trying
 
-STUDENT = ("knockoff",)
-LEVEL = 0.9
-OWN = "own"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is tuned, as `audit.run` takes it.
-
-    Attributes:
-        predict: the model, without a guard.
-        pool: inputs that a copier may have.
-        evaluate: inputs that honest users send, with true labels where their loss is to be told.
-        deployment: what callers pay and may ask.
-        pool_kind: whether the pool is like what the users send.
-        returns: whether `predict` returns probabilities or logits.
-        seconds: how long a call may take.
-        name: of the target in reports.
-        authorized_by: who allows it.
-        folder: of the token of an audit beyond the loopback.
-    """
-
-    predict: Predict | Endpoint
-    pool: Any = None
-    evaluate: Any = None
-    deployment: Deployment = field(default_factory=Deployment)
-    pool_kind: PoolKind = "own"
-    returns: Literal["scores", "logits"] = "scores"
-    seconds: float = 60.0
-    name: str = ""
-    authorized_by: str = ""
-    folder: Path | str = "."
+ADAPTIVE = frozenset({"averaging", "cell_difference", "denoising", "hard_label", "range_probing"})
+"""Attacks that know which policies are there, and ask or read answers accordingly."""
 
 
 def tune(subject: Subject, *, own: Sequence[Mapping[str, Any]] = (), tried: Sequence[Setting] = (),
-         limits: Limits | None = None, budgets: Sequence[int] = (), attacks: Sequence[str | Spec] = (),
-         seeds: int = audit.DEFAULT_SEEDS, seed: int = 0, resume: Path | None = None,
-         say: Callable[[str], None] = lambda text: None) -> Tuned:
-    """Try settings on a model that you own, and choose one.
+         limits: Limits | None = None, crowd: Crowd | None = None, budgets: Sequence[int] = (),
+         attacks: Sequence[str | Spec] = (), seeds: int = audit.DEFAULT_SEEDS, seed: int = 0,
+         resume: Path | None = None, say: Callable[[str], None] = lambda text: None) -> Tuned:
+    """Try settings on a model that you own, and choose one, and a limit for it.
 
     Every setting is tried against a student of the answers, with one seed; those on the frontier against every
     attack that fits, those that know the defence among them, with several. The target answers each query once.
+    Limits and risks need no trials of their own: what a copy takes within a limit follows from its queries.
 
     Args:
         subject: the model.
         own: the file's policies, which are compared with the others.
         tried: the settings; those of `settings` where left out.
         limits: what honest users may lose.
+        crowd: honest traffic, which tells whom a limit would have refused, and when a copier stands out.
         budgets: queries; chosen by the number of features where left out.
         attacks: kinds or specs; all that fit where left out.
         seeds: trials of each attack with each budget, on the frontier.
         seed: of the first.
-        resume: a folder where answers are kept, so that none is asked twice after an interruption.
+        resume: a folder where answers and the first stage are kept, so that none is asked or tried twice after an
+            interruption.
         say: told of the progress.
 
     Raises:
@@ -83,68 +60,64 @@ def tune(subject: Subject, *, own: Sequence[Mapping[str, Any]] = (), tried: Sequ
     started = time.monotonic()
     limits = limits or Limits()
     chosen_from = list(tried) or settings(own)
+    constancy = Constancy(subject)
     with tempfile.TemporaryDirectory(prefix="counterclone-tune-") as folder:
-        kept = resume or Path(folder)
-        first = _audited(subject, chosen_from, attacks=STUDENT, budgets=budgets, seeds=1, seed=seed, folder=kept,
-                         say=lambda text: say(f"settings: {text}"))
-        points = _points(first, chosen_from, is_judged=False)
+        trying = Trying(subject, resume or Path(folder), seed, say)
+        first = trying.by_a_student(chosen_from, budgets, constancy.release)
+        outcome = Outcome(subject, first, is_judged=False)
+        points = [outcome.point(setting, constancy.classes) for setting in chosen_from]
         names = {point.name for point in frontier(points, limits, [_name(own, chosen_from)])}
         say(f"{len(chosen_from)} settings, {len(names)} on the frontier; every attack that fits is tried on these")
         judged = [setting for setting in chosen_from if setting.name in names]
-        second = _audited(subject, judged, attacks=attacks, budgets=budgets, seeds=seeds, seed=seed, folder=kept,
-                          say=say)
-    final = {point.name: point for point in _points(second, judged, is_judged=True)}
-    inputs = second.surfaces[0].utility.inputs
-    choice = choose(list(final.values()), limits, inputs)
-    warnings = list(second.warnings)
-    if second.surfaces[0].accuracy is None:
-        warnings.append("evaluate: without true labels honest users' loss is the share of labels that changed, "
-                        "and calibration isn't told")
-    return Tuned(
-        target=second.target, seed=seed, budgets=tuple(sorted({trial.queries for trial in second.trials})),
-        points=[final.get(point.name, point) for point in points],
+        asked = tuple(sorted({trial.queries for trial in first.trials}))
+        suspicion = None if crowd is None else Suspicion(crowd, asked[-1], seed)
+        second = trying.by(judged, attacks=attacks, budgets=asked, seeds=seeds, trace=suspicion)
+    outcome = Outcome(subject, second, is_judged=True)
+    bars = {} if suspicion is None else suspicion.bars(second.points)
+    rungs = quotas.ladder(subject.deployment.limits or (), crowd)
+    final = {setting.name: outcome.point(setting, constancy.classes, bars=bars.get(setting.name, ()), rungs=rungs)
+             for setting in judged}
+    choice = _chosen(list(final.values()), limits, second, constancy)
+    tuned = Tuned(
+        target=second.target, seed=seed, budgets=asked, points=[final.get(point.name, point) for point in points],
         chosen=None if choice.point is None else choice.point.settings, reason=choice.reason,
-        control=second.control.fidelity, majority=second.majority, warnings=warnings,
-        seconds=round(time.monotonic() - started, 1))
+        control=second.control.fidelity, majority=second.majority, seconds=round(time.monotonic() - started, 1),
+        warnings=[*second.warnings, *_warnings(second, list(final.values())),
+                  *(suspicion.problems if suspicion is not None else ())],
+        training_cost_usd=subject.deployment.training_cost_usd,
+        honest_accounts=0 if crowd is None else len(crowd))
+    return _within_limits(tuned, outcome, limits.honest_limited)
 
 
-def _audited(subject: Subject, tried: Sequence[Setting], *, attacks: Sequence[str | Spec], budgets: Sequence[int],
-             seeds: int, seed: int, folder: Path, say: Callable[[str], None]) -> Audit:
-    surfaces = [_surface(setting) for setting in tried]
-    if not surfaces:
-        raise ConfigError("there is no setting to try; leave them out to try the usual ones")
-    return audit.run(
-        subject.predict, pool=subject.pool, evaluate=subject.evaluate, budgets=budgets, attacks=attacks,
-        deployment=replace(subject.deployment, surface=surfaces[0]), surfaces=surfaces[1:], seeds=seeds, seed=seed,
-        returns=subject.returns, seconds=subject.seconds, pool_kind=subject.pool_kind, name=subject.name,
-        authorized_by=subject.authorized_by, folder=subject.folder, resume=folder, say=say)
+def _chosen(points: Sequence[Point], limits: Limits, second: Audit, constancy: Constancy) -> Choice:
+    if n_changed := constancy.n_changed:
+        return Choice(None, f"the target changed during the sweep: {n_changed} of {constancy.n_asked} inputs have "
+                      "other answers than at its beginning, so these are figures of two models; keep one release "
+                      "for as long as it takes, and tune again")
+    return choose(points, limits, second.surfaces[0].utility.inputs)
 
 
-def _surface(setting: Setting) -> Surface:
-    if setting.name == LABELS:
-        return SURFACES["labels"]
-    return Surface(name=setting.name, policies=setting.policies, shows=frozenset({"labels", "scores"}))
+def _within_limits(tuned: Tuned, outcome: Outcome, most_limited: float) -> Tuned:
+    """A sweep with the limit that is chosen for its setting, and how far copiers get within it."""
+    served = tuned.served
+    if served is None or not outcome.measured(served.name):
+        return tuned
+    quota, reason = quotas.choose(served.quotas, most_limited)
+    limits = outcome.limits(served.name, quota)
+    return msgspec.structs.replace(
+        tuned, chosen_limit=quota, limit_reason=reason, limits={limit.name: limit.amount for limit in limits},
+        efforts=outcome.efforts(served.name, quota))
+
+
+def _warnings(second: Audit, judged: Sequence[Point]) -> Iterator[str]:
+    if second.surfaces[0].accuracy is None:
+        yield ("evaluate: without true labels honest users' loss is the share of labels that changed, and "
+               "calibration isn't told")
+    naive = [point.name for point in judged if not ADAPTIVE.intersection(point.attacks)]
+    if naive:
+        yield (f"no attack that knows the defence was tried on {', '.join(naive)}, so that these look safer than "
+               "they are; leave --attack out")
 
 
 def _name(own: Sequence[Mapping[str, Any]], tried: Sequence[Setting]) -> str:
     return next((setting.name for setting in tried if setting.policies == tuple(own)), "")
-
-
-def _points(found: Audit, tried: Sequence[Setting], *, is_judged: bool) -> list[Point]:
-    by_name = {shown.name: shown for shown in found.surfaces}
-    return [_point(found, setting, by_name[setting.name].utility, is_judged=is_judged) for setting in tried]
-
-
-def _point(found: Audit, setting: Setting, lost: audit.Utility, *, is_judged: bool) -> Point:
-    measured = [point for point in found.points if point.surface == setting.name]
-    largest = max((point.budget for point in measured), default=0)
-    best = max((point for point in measured if point.budget == largest), key=lambda point: point.fidelity,
-               default=None)
-    reach = found.reach(LEVEL, setting.name)
-    return Point(
-        name=setting.name, settings=setting.policies, accuracy_loss=lost.accuracy_loss,
-        calibration_error_increase=lost.calibration_error_increase,
-        fidelity=best.fidelity if best else 0.0, fidelity_low=best.low if best else 0.0,
-        fidelity_high=best.high if best else 0.0, attack=best.attack if best else "",
-        queries_to_90=reach.queries if reach else None, usd_to_90=reach.usd if reach else None,
-        is_bound=bool(reach and reach.is_bound), is_judged=is_judged, utility=lost)
