@@ -257,7 +257,7 @@ def test_who_asks_what_nobody_honest_asks_gets_labels(benign: Path, tmp_path: Pa
         journal = api.guard._options.journal
         assert journal is not None
         assert journal.flush()
-        risks = {key: api.guard._watching.risk(account_id(names, f"key:{key}"))
+        risks = {key: api.guard.watching.risk(account_id(names, f"key:{key}"))
                  for key in ("copier", *(f"person {number}" for number in range(len(people))))}
         assert max(risks, key=lambda key: risks[key]) == "copier"
         least = min(risks, key=lambda key: risks[key])

@@ -161,7 +161,8 @@ def test_an_empty_file_has_the_defaults() -> None:
         "mark": [],
         "prove": {"keys": "counterclone.marks", "ledger": "ledger", "budget": 1_000_000, "alpha": 1e-6,
                   "decoys": 999, "timestamp_url": "", "timestamp_roots": ""},
-        "tune": {"accuracy_loss_max": 0.0, "calibration_error_increase_max": 0.02}}
+        "tune": {"accuracy_loss_max": 0.0, "calibration_error_increase_max": 0.02},
+        "console": {"token_env": "COUNTERCLONE_CONSOLE_TOKEN"}}
 
 
 def test_a_class_has_the_guards_policies_and_limits() -> None:
@@ -386,6 +387,7 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
     "tune": {"accuracy_loss_max": 0.1, "calibration_error_increase_max": 0.1},
 }
 
+    "console": {"token_env": "A"},
 
 def test_every_setting_changes_the_digest() -> None:
     changed = {f"{section}.{key}": config.parse({section: {key: value}}, {}, "x").digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,14 @@ from prometheus_client import CollectorRegistry
 from counterclone.compose.guard import Guard
 from counterclone.config import Config, load
 from counterclone.errors import ConfigError
+from counterclone.guard import asgi
 from counterclone.guard.admin import Admin
 from counterclone.guard.gateway import Gateway
+from counterclone.guard.metrics import metrics_of
 from counterclone.guard.proxy import Proxy
 from counterclone.guard.sockets import address_of, leads_to, listen
+
+logger = logging.getLogger(__name__)
 
 
 class Listening(NamedTuple):
@@ -26,7 +31,7 @@ class Listening(NamedTuple):
         gateway: what serves.
         guard: what it does.
         public: the socket for callers.
-        private: the socket for health and metrics.
+        private: the socket for health, metrics and the console.
     """
 
     gateway: Gateway
@@ -72,10 +77,20 @@ def gateway(path: Path, *, public: str | None, private: str | None,
         guard = stack.enter_context(contextlib.closing(Guard(proxy, path, registry=registry)))
         # Where a proxy names the accounts, callers are known by the proxy's own address.
         forwarders = () if config.accounts.source == "header" else config.accounts.trusted_proxies
-        admin = Admin(registry, guard.troubles, lambda: _blockers(proxy, serving))
+        admin = Admin(registry, guard.troubles, lambda: _blockers(proxy, serving), _console(guard, path, registry))
         serving = Gateway(guard, admin, proxy, registry=registry, request_seconds=config.guard.request_seconds,
                           forwarders=forwarders, refresh=lambda force: guard.refresh(force=force))
         yield Listening(serving, guard, *listeners)
+
+
+def _console(guard: Guard, path: Path, registry: CollectorRegistry) -> asgi.App | None:
+    """The owner's pages, None where what they need isn't installed."""
+    try:
+        from counterclone.compose.console import console
+    except ModuleNotFoundError as error:
+        logger.info("there is no console: %s isn't installed; `pip install 'counterclone[console]'`", error.name)
+        return None
+    return console(guard, path, metrics_of(registry))
 
 
 def _check_target(config: Config, path: Path) -> None:

@@ -47,6 +47,7 @@ class Guard:
     Attributes:
         config: what is in force.
         admin: an ASGI app with `/livez`, `/readyz` and `/metrics`, for a private port.
+        watching: what it knows of its accounts.
 
     Raises:
         ConfigError: the file has mistakes, or too many processes guard with it.
@@ -57,18 +58,19 @@ class Guard:
         self._path = path = find(None if config is None else os.fspath(config))
         self._registry = registry = registry or prometheus_client.REGISTRY
         self._read = self._seen = _signatures(path)
+        text = _text(path)
         self.config = load(path)
         self._copies = audited.load(path.parent)
         self._slot = WorkerSlot(path.parent / LOCK_FILE, self.config.guard.workers)
         self._marker: Marker | None = None
         try:
-            self._watching = watching(self.config, path.parent, registry, worker=self._slot.number)
+            self.watching = watching(self.config, path.parent, registry, worker=self._slot.number)
             if self.config.guard.enforce and watermark(self.config):
                 from counterclone.compose.marks import Marker  # with its cryptography, which others don't need
 
                 self._marker = Marker(self.config, path.parent)
             self._options = options(self.config, path.parent, registry, worker=self._slot.number,
-                                    watching=self._watching,
+                                    watching=self.watching,
                                     marking=self._marker.marking if self._marker else None)
         except ConfigError:
             if self._marker:
@@ -78,7 +80,7 @@ class Guard:
         self._middleware = Middleware(app, self._options, self._end)
         self._refused = ""
         self._history = History(path.parent / HISTORY_FILE, worker=self._slot.number)
-        self._history.begin(self.config, time.time())
+        self._history.begin(self.config, time.time(), text)
         self._proof = Proof(path.parent / TOKEN_FILE)
         self.admin = Admin(registry, self.troubles)
 
@@ -95,7 +97,7 @@ class Guard:
             found.append(f"configuration: {self._refused}; the last good one stays in force")
         if journal and journal.last_missed:
             found.append(f"watch: {journal.last_missed}; journalled and not watched")
-        found += self._watching.troubles()
+        found += self.watching.troubles()
         found += self._marker.troubles() if self._marker else []
         if self._history.last_error:
             found.append(f"history of configurations: {self._history.last_error}")
@@ -116,9 +118,10 @@ class Guard:
         try:
             changed, copies = _with_lasting(load(self._path), self.config), audited.load(self._path.parent)
             if (changed, copies) == (self.config, self._copies):
+            text = _text(self._path)
                 self._refused = ""
                 return
-            resolved = options(changed, self._path.parent, self._registry, watching=self._watching,
+            resolved = options(changed, self._path.parent, self._registry, watching=self.watching,
                                previous=self._options)
         except ConfigError as error:
             self._refused = "; ".join(error.problems)
@@ -127,7 +130,7 @@ class Guard:
         self._refused = ""
         self.config, self._copies, self._options = changed, copies, resolved
         self._middleware.options = resolved
-        self._history.begin(changed, time.time())
+        self._history.begin(changed, time.time(), text)
         logger.info("%s: read anew, digest %s", self._path, changed.digest())
 
     def close(self) -> None:
@@ -138,7 +141,7 @@ class Guard:
     def _end(self) -> None:
         if self._options.journal is not None:
             self._options.journal.close()
-        self._watching.close()
+        self.watching.close()
         if self._marker:
             self._marker.close()
         self._history.end(time.time())
@@ -161,6 +164,14 @@ def _signature(path: Path) -> tuple[int, ...]:
 def _with_lasting(new: Config, old: Config) -> Config:
     """The new settings with those of the old that last until the process ends."""
     lasting = replace(
+def _text(path: Path) -> str:
+    """What the history keeps of the file; nothing where it can't be read, which is told by who needs it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
         new, journal=old.journal, watch=old.watch, mark=old.mark, prove=old.prove,
         target=replace(new.target, kind=old.target.kind, url=old.target.url,
                        connect_seconds=old.target.connect_seconds, answer_seconds=old.target.answer_seconds),

@@ -1,4 +1,4 @@
-"""The key that all others come from."""
+"""The key that all others come from, and the console's token."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from counterclone.randomness import Prf, new_id, new_secret
 logger = logging.getLogger(__name__)
 
 KEY_FILE = "counterclone.key"
+TOKEN_FILE = "counterclone.console"  # noqa: S105 (the name of a file)
+SHORTEST_TOKEN = 16
 
 
 def root_key(config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> Prf:
@@ -33,6 +35,27 @@ def root_key(config: Config, folder: Path, environ: Mapping[str, str] = os.envir
         raise ConfigError(f"{path}: {error.strerror}; set the variable {config.accounts.secret_env}, or let "
                           "the key file be made there") from None
     return Prf.from_secret(_read_key(path))
+
+
+def console_token(config: Config, folder: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """What opens the console: the variable's token, or that of a file beside the configuration, made if need be.
+
+    Raises:
+        ConfigError: it is short enough to be guessed, or the file can't be read or made.
+    """
+    variable, path = config.console.token_env, folder / TOKEN_FILE
+    if token := environ.get(variable):
+        if len(token) < SHORTEST_TOKEN:
+            raise ConfigError(f"{variable}: a token of {len(token)} characters can be guessed; expected "
+                              f"{SHORTEST_TOKEN} or more")
+        return token
+    try:
+        if not path.exists() and _made_key(path):
+            logger.info("made %s, which holds the token of the console", path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; set the variable {variable}, or let the token's file be "
+                          "made there") from None
+    return _read_key(path)
 
 
 def _made_key(path: Path) -> bool:

@@ -146,6 +146,11 @@ class Watching:
         own = self._own_risk(account)
         return max(own, self._campaigns.get(account, 0.0)) if self._campaigns else own
 
+    @property
+    def campaigns(self) -> dict[str, float]:
+        """The risk of each account that is one of a campaign."""
+        return dict(self._campaigns)
+
     def step(self, step: Step, tier: Tier | None) -> None:
         """Take that an account went into a tier, None for out of all; seen to with the next batch."""
         self._steps.append((step, tier))

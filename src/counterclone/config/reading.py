@@ -218,7 +218,7 @@ def _idle_variables(merged: Mapping[str, Any], environ: Mapping[str, str]) -> It
     """A line for each variable that looks like one of ours and sets nothing."""
     sections = {name: list(_fields(section)) for name, section in _tables().items()}
     # the file may name a secret's variable
-    named = [value for name in ("accounts", "watch") if isinstance(section := merged.get(name), dict)
+    named = [value for name in ("accounts", "watch", "console") if isinstance(section := merged.get(name), dict)
              for value in section.values()]
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable in named or SERVICE_LINK.search(variable):

@@ -300,3 +300,15 @@ class Config(Section, frozen=True):
     def digest(self) -> str:
         """16 hexadecimal digits that change with any setting; reports carry them. Holds no secret."""
         return hashlib.blake2b(msgspec.json.encode(self, order="deterministic"), digest_size=8).hexdigest()
+class Console(Section, frozen=True):
+    """`[console]`: the owner's pages on the port of `[guard] admin`.
+
+    Attributes:
+        token_env: the variable with the token that opens them; where it is unset, a file with one is made beside
+            this file.
+    """
+
+    token_env: str = "COUNTERCLONE_CONSOLE_TOKEN"  # noqa: S105 (the name of a variable)
+
+
+    console: Console = Console()

@@ -10,6 +10,8 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 
 from counterclone.guard import asgi
 
+PATHS = ("/livez", "/readyz", "/healthz", "/metrics")
+
 
 class Admin:
     """`/livez`, `/readyz` (also `/healthz`) and `/metrics`.
@@ -18,17 +20,22 @@ class Admin:
         registry: what `/metrics` shows, in the OpenMetrics text format.
         troubles: what doesn't work just now, in words; the guard serves all the same.
         blockers: why requests should go elsewhere, in words; any of them makes `/readyz` a 503.
+        console: answers all other paths, None for nobody.
     """
 
     def __init__(self, registry: CollectorRegistry, troubles: Callable[[], list[str]],
-                 blockers: Callable[[], list[str]] = list) -> None:
+                 blockers: Callable[[], list[str]] = list, console: asgi.App | None = None) -> None:
         self._registry = registry
         self._troubles = troubles
         self._blockers = blockers
+        self._console = console
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """One ASGI connection."""
         if scope["type"] != "http":
+            return
+        if self._console is not None and scope["path"] not in PATHS:
+            await self._console(scope, receive, send)
             return
         status, kind, body = self._answer(scope["path"])
         await send({"type": "http.response.start", "status": status, "headers": [

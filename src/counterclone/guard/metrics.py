@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -58,6 +58,17 @@ class Histogram:
             self._counts[place] += count
         self._sum += sum(durations)
 
+    def quantile(self, share: float) -> float | None:
+        """A bound that such a share of the durations is under, None where there are none or it isn't bounded."""
+        counts = list(self._counts)
+        total = sum(counts)
+        under = 0
+        for bound, count in zip(self._bounds, counts, strict=False):
+            under += count
+            if total and under >= share * total:
+                return bound
+        return None
+
     def family(self, name: str, text: str) -> HistogramMetricFamily:
         """The counts as Prometheus wants them, cumulative."""
         total, buckets = 0, []
@@ -65,6 +76,30 @@ class Histogram:
             total += count
             buckets.append((bound, float(total)))
         return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum)
+
+
+class Totals(NamedTuple):
+    """What became of the requests so far.
+
+    Attributes:
+        decisions: requests by what the guard decided.
+        queries: rows that were admitted.
+        leaked_bits: upper bound on the bits released.
+        alarms: what became a case, by its kind.
+        overhead_seconds: what half of the requests' own time in the guard is under; None where nobody knows.
+        overhead_seconds_most: what all but one of a hundred are under, likewise.
+        marked: rows that carry a mark.
+        unmarked: rows that should, and don't.
+    """
+
+    decisions: dict[str, int]
+    queries: int
+    leaked_bits: float
+    alarms: dict[str, int]
+    overhead_seconds: float | None
+    overhead_seconds_most: float | None
+    marked: int
+    unmarked: int
 
 
 Note = tuple[str, str, int, int, float, float, float | None]
@@ -111,6 +146,19 @@ class Metrics:
     def note_step(self, tier: int) -> None:
         """Count an account that went into a tier, 0 for none."""
         self._steps[tier] += 1
+
+    def totals(self) -> Totals:
+        """The counts for people, from any thread."""
+        self._count()
+        decisions: Counter[str] = Counter()
+        for (_, decision, _), count in dict(self._requests).items():
+            decisions[decision] += count
+        marks = list(self.marks)
+        return Totals(decisions=dict(decisions), queries=self._queries, leaked_bits=self._bits,
+                      alarms=dict(self._alarms), overhead_seconds=self._overhead.quantile(0.5),
+                      overhead_seconds_most=self._overhead.quantile(0.99),
+                      marked=sum(each.marked for each in marks),
+                      unmarked=sum(each.unwritten + each.unmappable for each in marks))
 
     def collect(self) -> Iterator[Metric]:
         """The metric families, for a registry."""

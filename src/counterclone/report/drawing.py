@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "text.color": INK, "axes.edgecolor": LINE,
     "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": LINE, "axes.spines.top": False,
     "axes.spines.right": False, "figure.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False}
+
+
+_DRAWING = threading.Lock()
+"""The style is the process's while something is drawn."""
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def drawing(width: float, height: float, salt: str) -> Iterator[tuple[Figure, Ca
     except ImportError:
         raise ConfigError("matplotlib isn't installed; `pip install 'counterclone[audit]'`") from None
 
-    with rc_context({**_STYLE, "svg.hashsalt": salt}):
+    with _DRAWING, rc_context({**_STYLE, "svg.hashsalt": salt}):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
 

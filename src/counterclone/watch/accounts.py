@@ -111,6 +111,11 @@ class AccountTable:
         return self._rows.get(name)
 
     @property
+    def places(self) -> list[tuple[str, int]]:
+        """Accounts that are remembered and their rows, at one moment also while another thread feeds."""
+        return list(self._rows.items())
+
+    @property
     def names(self) -> list[str]:
         """Accounts that are remembered, in the order of `rows`."""
         return list(self._rows)

@@ -27,7 +27,7 @@ from counterclone.watch._evidence import reference_needed
 from counterclone.watch._search import FEWEST_ACCOUNTS, Found, search
 from counterclone.watch._space import Points, Space, middle
 from counterclone.watch.levels import risk_of
-from counterclone.watch.links import Links
+from counterclone.watch.links import Links, Tie
 
 __all__ = ["FDR", "FEWEST_MEMBERS", "FEWEST_QUERIES", "Campaign", "Union", "find", "reference_needed"]
 
@@ -61,6 +61,7 @@ class Campaign:
         reasons: what they have in common, the plainest first.
         risk: 0 to 1, of each member.
         rows: of the members in what was searched, (members,).
+        ties: what they share beside what they ask, the heaviest first.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Campaign:
     reasons: tuple[str, ...]
     risk: float
     rows: Rows = field(repr=False, compare=False)
+    ties: tuple[Tie, ...] = field(default=(), repr=False, compare=False)
 
 
 def find(profiles: Points, counts: NDArray[np.int64], names: Sequence[str], reference_profiles: Points,
@@ -142,7 +144,8 @@ class _Night:
         hashed = hashlib.blake2b("\0".join(accounts).encode("utf-8", "surrogatepass"), digest_size=6)
         return Campaign(id=f"c{hashed.hexdigest()}", accounts=accounts, queries=int(self.counts[group.rows].sum()),
                         p_value=group.p_value, reasons=group.reasons, risk=risk_of(group.p_value, level),
-                        rows=group.rows)
+                        rows=group.rows,
+                        ties=tuple(self.links.ties(group.rows)) if self.links is not None else ())
 
     def directions(self, groups: Sequence[_Group]) -> Points:
         """Where each group lies from the middle of all accounts, of length 1: (groups, dimensions)."""

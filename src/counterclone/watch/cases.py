@@ -32,6 +32,20 @@ _ACCOUNT = re.compile("[0-9a-f]{16}")
 logger = logging.getLogger(__name__)
 
 
+class Tie(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that accounts of a campaign share.
+
+    Attributes:
+        kind: what it is, in words.
+        accounts: those who have it.
+        weight: of evidence for each, in nats.
+    """
+
+    kind: str
+    accounts: tuple[str, ...]
+    weight: float
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why somebody should look at accounts.
 
@@ -42,6 +56,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         risk: 0 to 1, None where nothing tells it.
         p_value: likewise.
         figures: what was measured, by name.
+        ties: what a campaign's accounts share, the heaviest first.
     """
 
     kind: Kind
@@ -50,6 +65,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     risk: float | None = None
     p_value: float | None = None
     figures: dict[str, float] = {}
+    ties: tuple[Tie, ...] = ()
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -252,6 +268,20 @@ class CaseFile:
             case = self.find(name)
             append(Held(time=self._clock(), case=case.id, is_held=is_held, by=by))
         return self._cases[case.id]
+
+    def take_up(self, account: str, *, by: str) -> Case:
+        """The case of an account alone, opened where there is none: what is decided of it is decided of no other.
+
+        Raises:
+            SourceError: the file can't be read or written.
+        """
+        with self._locked() as append:
+            own = next((case for case in self._cases.values() if case.accounts == (account,)), None)
+            case_id = own.id if own else new_id(ID_BYTES)
+            if own is None:
+                append(Opened(time=self._clock(), case=case_id, accounts=(account,),
+                              evidence=Evidence(kind="review", reasons=(f"taken up by {by}",))))
+        return self._cases[case_id]
 
     def _add(self, name: str, event: Callable[[float, str], Event]) -> Case:
         with self._locked() as append:

@@ -14,7 +14,7 @@ from counterclone.detectors.repetition import digests
 from counterclone.protocols import Detector, States
 from counterclone.randomness import Prf
 from counterclone.watch.calibration import FEWEST_ACCOUNTS
-from counterclone.watch.cases import Evidence
+from counterclone.watch.cases import Evidence, Tie
 from counterclone.watch.cohort import Cohort, Young
 from counterclone.watch.honest import Honest
 from counterclone.watch.levels import SECONDS_PER_DAY, accounts_needed
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DEFAULT_DETECTORS = ("residual", "typicality", "energy", "margin", "repetition", "tempo")
 """What accounts are compared by where nobody says."""
 _FEWEST_QUERIES = 5
+_MOST_TIES = 100
+"""Of a campaign, that its case keeps."""
 _MOST_NEEDED = 1_000_000
 """More honest accounts aren't asked for: as time goes on, fewer will do."""
 
@@ -131,6 +133,14 @@ class Engine:
         return Watched(false_alarms_per_year=self._rate, lines_skipped=n_skipped, accounts=accounts,
                        campaigns=self.campaigns, problems=[*problems, *self.problems])
 
+    def account(self, name: str) -> Account | None:
+        """What was found of one account, None for one that isn't remembered."""
+        standing = self.monitor.standing(name)
+        if standing is None:
+            return None
+        risk = max((each.risk for each in self.campaigns if name in each.accounts), default=0.0)
+        return _account(standing, bool(self.monitor.reference.gauges), risk)
+
     def search(self) -> list[Campaign]:
         """Look for campaigns among all accounts that have enough queries, and tell those that are new."""
         reference, snapshot = self.monitor.reference, self.monitor.snapshot(_FEWEST_QUERIES)
@@ -145,11 +155,11 @@ class Engine:
             return self.campaigns
         known = {campaign.id for campaign in self.campaigns}
         self.campaigns = [_campaign(each, self.campaigns) for each in found]
-        for campaign in self.campaigns:
+        for each, campaign in zip(found, self.campaigns, strict=True):
             if campaign.id not in known:
                 self._tell(campaign.accounts, Evidence(
                     kind="campaign", reasons=tuple(campaign.reasons), queries=campaign.queries, risk=campaign.risk,
-                    p_value=campaign.p_value), campaign.id)
+                    p_value=campaign.p_value, ties=_ties(each, snapshot)), campaign.id)
         return self.campaigns
 
     @property
@@ -214,6 +224,11 @@ def _account(standing: AccountStanding, is_judged: bool, campaigns_risk: float) 
         queries=standing.queries, risk=max(standing.risk, campaigns_risk) if is_judged else None,
         alarm_at_query=standing.alarm_at_query, p_value=standing.p_value, leaked_bits=standing.leaked_bits,
         reasons=list(standing.reasons), first_time=standing.first_time, last_time=standing.last_time)
+
+
+def _ties(found: campaigns.Campaign, snapshot: Snapshot) -> tuple[Tie, ...]:
+    return tuple(Tie(kind=tie.kind, accounts=tuple(snapshot.names[row] for row in tie.rows.tolist()),
+                     weight=tie.weight) for tie in found.ties[:_MOST_TIES])
 
 
 def _cohort(honest: Honest | None, reference: Reference, key: Prf) -> Cohort | None:

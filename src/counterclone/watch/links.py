@@ -66,6 +66,21 @@ class Group:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Tie:
+    """A value that accounts share.
+
+    Attributes:
+        kind: what it is, in words.
+        rows: of those who have it, (sharing,).
+        weight: of evidence for each, in nats.
+    """
+
+    kind: str
+    rows: Rows
+    weight: float
+
+
 class Links:
     """What accounts share.
 
@@ -107,6 +122,17 @@ class Links:
     def reasons(self, rows: Rows) -> tuple[str, ...]:
         """What some accounts share more than chance, the heaviest first."""
         return self._group(rows).reasons
+
+    def ties(self, rows: Rows) -> list[Tie]:
+        """The values that some accounts share more than chance, the heaviest first."""
+        found = []
+        for kind, edges in zip(self._kinds, self._edges, strict=True):
+            inside = np.flatnonzero(np.isin(edges.accounts, rows))
+            inside = inside[np.argsort(edges.values[inside], kind="stable")]
+            parts = np.split(inside, np.flatnonzero(np.diff(edges.values[inside])) + 1)
+            found += [Tie(kind, edges.accounts[part], float(edges.weights[part[0]]))
+                      for part in parts if len(part) > 1]
+        return sorted(found, key=lambda tie: (-tie.weight * len(tie.rows), tie.rows.tolist()))
 
     def disjointness(self, rows: Rows, seed: int = 0) -> float:
         """The p-value that as many honest accounts would ask each other's queries as seldom; 1 where unknown.
