@@ -20,6 +20,7 @@ from counterclone.cli._cases import cases
 from counterclone.cli._common import EXIT_FINDING, Command, common, print_json
 from counterclone.cli._copying import audit, tune
 from counterclone.cli._marks import marks
+from counterclone.cli._report import report
 from counterclone.errors import ConfigError
 
 
@@ -319,6 +320,7 @@ def _stopped_by_signals() -> threading.Event:
 
 cli.add_command(audit)
 cli.add_command(tune)
+cli.add_command(report)
 cli.add_command(cases)
 
 

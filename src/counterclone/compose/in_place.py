@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from counterclone.compose.audited import Copied
 from counterclone.compose.terms import terms, total_limits
 from counterclone.config import Accounts, Config, PluginTable, Tier, read_history
-from counterclone.posture import InPlace, Version
+from counterclone.posture import InPlace, Version, counted
 
 VERSIONS_SHOWN = 20
 CALLERS = {
@@ -40,7 +42,8 @@ def in_place(config: Config, path: Path, copies: Mapping[str, Copied]) -> InPlac
         total_limits={limit.name: limit.amount * guard.workers for limit in total_limits(config)},
         policies=tables(guard.policy), rules=tables(guard.rule), tiers=tuple(map(_tier, guard.tier)),
         acts=any(tier.action != "review" for tier in guard.tier),
-        classes=tuple(f"{group.name}: {len(group.accounts):,} accounts" for group in config.accounts.class_),
+        classes=tuple(f"{group.name}: {counted(len(group.accounts), 'account')}"
+                      for group in config.accounts.class_),
         marks=tables(config.mark), journal=_kept(config), is_watched=bool(watch.benign and journal.path),
         false_alarms_per_year=watch.false_alarms_per_year, told=tuple(name for name, place in told if place),
         is_writable_by_others=bool(path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)))
@@ -71,7 +74,8 @@ def tables(found: Iterable[PluginTable] | Iterable[Mapping[str, Any]]) -> tuple[
 
 
 def _table(table: Mapping[str, Any]) -> str:
-    options = ", ".join(f"{name} = {value}" for name, value in table.items() if name != "kind")
+    options = ", ".join(f"{name} = {msgspec.json.encode(value).decode()}" for name, value in table.items()
+                        if name != "kind")
     return f"{table['kind']} ({options})" if options else str(table["kind"])
 
 

@@ -51,7 +51,7 @@ class _Gathering:
         is_marking = provable.is_marking(config, folder)
         return Facts(
             time=now, version=metadata.version("counterclone"), file=self._path.name,
-            config_digest=config.digest(), target=_address(config.target.url), task=config.target.task,
+            config_digest=config.digest(), target=config.target.url, task=config.target.task,
             epoch=config.target.epoch, audit=audit,
             in_place=in_place(config, self._path, self._read(lambda: audited.load(folder), {})),
             history=tuple(history), n_versions=n_versions, traffic=self._read(lambda: self._traffic(audit), None),

@@ -12,6 +12,7 @@ from counterclone.posture.facts import (
     Standing,
     Traffic,
     Version,
+    counted,
 )
 from counterclone.posture.risks import risks
 
@@ -27,5 +28,6 @@ __all__ = [
     "Traffic",
     "Version",
     "controls",
+    "counted",
     "risks",
 ]

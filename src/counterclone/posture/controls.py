@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from counterclone.budgets import DAY
-from counterclone.posture.facts import Control, Facts, Standing
+from counterclone.posture.facts import Control, Facts, Standing, counted
 
 ATLAS, NIST = "MITRE ATLAS AML.T0024.002", "NIST AI 100-2, model extraction"
 EXTRACTION = ("alarm", "campaign")
@@ -36,15 +36,15 @@ def _audited(facts: Facts) -> _Found:
     audit = facts.audit
     if audit is None:
         return _Found("missing", "No audit of this file has run.", "Run `counterclone audit`.")
-    tried = f"{len(audit.attacks)} kinds of attack were tried on {audit.target} through '{audit.surface}'"
+    tried = f"Tried through '{audit.surface}': {', '.join(audit.attacks)}"
     if not audit.is_current:
-        return _Found("partly", f"{tried}, but policies or rules have changed since.",
+        return _Found("partly", f"{tried}; policies or rules have changed since.",
                       "Run `counterclone audit` again.")
     days = (facts.time - audit.time) / DAY
     if days > LATELY_DAYS:
-        return _Found("partly", f"{tried}, {days:,.0f} days ago.",
+        return _Found("partly", f"{tried}; {days:,.0f} days ago.",
                       "Run `counterclone audit` again, with each release of the model.")
-    return _Found("in place", f"{tried}, which callers still see.")
+    return _Found("in place", f"{tried}; callers still see that surface.")
 
 
 def _known(facts: Facts) -> _Found:
@@ -91,8 +91,8 @@ def _logged(facts: Facts) -> _Found:
     if facts.traffic is None:
         return _Found("partly", f"A journal is configured ({facts.in_place.journal}), and nothing is in it.",
                       "Run `counterclone guard` before the model.")
-    return _Found("in place", f"{facts.traffic.rows:,} rows of {facts.traffic.accounts:,} accounts, as hashes, "
-                              f"kept {facts.in_place.journal}.")
+    asked = f"{counted(facts.traffic.rows, 'row')} of {counted(facts.traffic.accounts, 'account')}"
+    return _Found("in place", f"{asked}, as hashes, kept {facts.in_place.journal}.")
 
 
 def _detected(facts: Facts) -> _Found:
@@ -110,16 +110,19 @@ def _alerted(facts: Facts) -> _Found:
     found, n_cases = facts.in_place, len(facts.of_kind(*EXTRACTION))
     if found.is_watched and found.told:
         return _Found("in place", f"Alarms become cases and go to {' and '.join(found.told)}; {n_cases:,} so far.")
-    if found.is_watched or n_cases:
-        return _Found("partly", f"Alarms become cases ({n_cases:,} so far), and nobody is told.",
-                      "Set [watch] benign, and webhook_url or syslog.")
-    return _Found("missing", "Nothing raises alarms.", "Set [watch] benign, and webhook_url or syslog.")
+    if found.is_watched:
+        return _Found("partly", f"Alarms become cases, {n_cases:,} so far, and nobody is told.",
+                      "Set [watch] webhook_url or syslog.")
+    remedy = "Set [watch] benign, and webhook_url or syslog."
+    if n_cases:
+        return _Found("partly", f"{counted(n_cases, 'case')} so far; the guard itself raises no alarm.", remedy)
+    return _Found("missing", "Nothing raises alarms.", remedy)
 
 
 def _answered(facts: Facts) -> _Found:
     found = facts.in_place
     waiting = sum(case.decision is None for case in facts.of_kind(*EXTRACTION))
-    wait = f" {waiting:,} suspicions wait for a decision." if waiting else ""
+    wait = f" Undecided: {counted(waiting, 'case')}." if waiting else ""
     if found.acts and found.is_watched and found.enforces:
         return _Found("in place", f"Risky accounts get coarser answers, a lower limit or none.{wait}",
                       "Decide the open cases: `counterclone cases list`." if waiting else "")
@@ -151,8 +154,8 @@ def _followed(facts: Facts) -> _Found:
     if last != facts.config_digest:
         return _Found("partly", f"The last version in force is {last}, the file is {facts.config_digest} now.",
                       "See that a guard runs with this file, and what its /readyz says.")
-    return _Found("in place", f"A running guard follows its file; {facts.n_versions:,} "
-                              f"version{'' if facts.n_versions == 1 else 's'} on record, whole and with digests.")
+    return _Found("in place", "A running guard follows its file; on record, whole and with digests: "
+                              f"{counted(facts.n_versions, 'version')}.")
 
 
 def _checked(facts: Facts) -> _Found:

@@ -15,6 +15,11 @@ from counterclone.watch.cases import Case
 Standing = Literal["in place", "partly", "missing"]
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 case`, `1,234 cases`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
     """The last audit.
 
@@ -173,7 +178,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         version: of counterclone.
         file: the configuration's name.
         config_digest: of it now.
-        target: the model's address, without credentials; "" where the guard is in its process.
+        target: the model's address; "" where the guard is in its process.
         task: what it does.
         epoch: the model's release.
         audit: the last one, None where none has run.

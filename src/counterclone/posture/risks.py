@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from counterclone.audit.findings import COPY, dollars, duration
-from counterclone.posture.facts import Facts
+from counterclone.posture.facts import Facts, counted
 
 ALWAYS = (
     "Nothing here prevents copying. Who asks what honest users ask, slowly, through many accounts, may go unseen.",
@@ -29,8 +29,7 @@ def _known(facts: Facts) -> Iterator[str]:
     if not found.is_watched:
         yield "The guard compares nobody with honest users, so a copier is noticed only by who looks for one."
     if facts.open_cases:
-        n_open = len(facts.open_cases)
-        yield f"{n_open:,} {'case waits' if n_open == 1 else 'cases wait'} for somebody's decision."
+        yield f"Waiting for somebody's decision: {counted(len(facts.open_cases), 'case')}."
     if not any(each.found for each in facts.outlook):
         yield "A copy that turns up tomorrow couldn't be proven yet by what any single account was served."
 
@@ -51,7 +50,7 @@ def _copied(facts: Facts) -> Iterator[str]:
     yield f"A 90 % copy takes {copy.queries:,} queries{price} by the cheapest attack tried, {copy.attack}."
     if copy.days is not None and copy.accounts is not None:
         yield (f"At the limits of the audit one account gathers them {duration(copy.days)}, and "
-               f"{copy.accounts:,} {'account' if copy.accounts == 1 else 'accounts'} in a day.")
+               f"{counted(copy.accounts, 'account')} in a day.")
     busiest = facts.traffic.busiest[0] if facts.traffic and facts.traffic.busiest else None
     if busiest is not None and busiest.copy_share is not None and busiest.copy_share >= 1.0:
         yield (f"Account {busiest.account} was answered {busiest.queries:,} different queries, "

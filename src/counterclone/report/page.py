@@ -101,9 +101,10 @@ def _section(part: Table | Figure) -> str:
 
 def _table(table: Table) -> str:
     heads = "".join(f'<th scope="col">{html.escape(head)}</th>' for head in table.heads)
+    head = f"<thead><tr>{heads}</tr></thead>" if any(table.heads) else ""
     rows = "\n".join(
         f'<tr><th scope="row">{html.escape(row[0])}</th>'
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
         for row in table.rows)
     kind = ' class="prose"' if table.is_prose else ""
-    return f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table{kind}>{head}<tbody>{rows}</tbody></table>"
