@@ -156,6 +156,7 @@ def test_an_empty_file_has_the_defaults() -> None:
             "unknown": "block", "paths": ["*"], "rule": [], "policy": [], "tier": []},
         "journal": {"path": "journal", "retention_days": 90, "retention_bytes": 10_000_000_000,
                     "payloads": False},
+        "store": {"url_env": "", "lease": 0.05, "lease_seconds": 2.0, "machines": 1},
         "watch": {"benign": "", "false_alarms_per_year": 12.0, "max_accounts": 200_000, "webhook_url": "",
                   "webhook_secret_env": "COUNTERCLONE_WEBHOOK_SECRET", "syslog": "", "detector": []},
         "mark": [],
@@ -380,14 +381,15 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
         "rule": [{"kind": "snap", "step": 1.0}], "policy": [{"kind": "labels"}],
         "tier": [{"risk": 0.5}]},
     "journal": {"path": "j", "retention_days": 1, "retention_bytes": 2, "payloads": True},
+    "store": {"url_env": "STORE", "lease": 0.1, "lease_seconds": 1.0, "machines": 2},
     "watch": {"benign": "b", "false_alarms_per_year": 1.0, "max_accounts": 2, "webhook_url": "https://x/",
               "webhook_secret_env": "W", "syslog": "x:1", "detector": [{"kind": "margin"}]},
     "prove": {"keys": "k", "ledger": "l", "budget": 2, "alpha": 1e-4, "decoys": 99,
               "timestamp_url": "https://x/", "timestamp_roots": "r"},
     "tune": {"accuracy_loss_max": 0.1, "calibration_error_increase_max": 0.1},
+    "console": {"token_env": "A"},
 }
 
-    "console": {"token_env": "A"},
 
 def test_every_setting_changes_the_digest() -> None:
     changed = {f"{section}.{key}": config.parse({section: {key: value}}, {}, "x").digest()

@@ -7,6 +7,8 @@ CountercloneError
 ├── WatchError               a reference of honest traffic is too small or can't be compared (exit 2)
 ├── LedgerError              the ledger can't be written or doesn't hold together (exit 2)
 ├── DossierError             a dossier can't be read, or something in it was changed (exit 1)
+├── Conflict                 somebody else changed meanwhile what was to be changed (409 in the console)
+├── StoreUnavailable         the server where guards count together doesn't answer; each goes on by itself
 ├── TargetUnreachable        a verb that calls the target gets no answer (exit 3)
 ├── AnswerError              the target's answer can't be cleaned: 502, never served as it is
 └── RequestError             the caller's request isn't served; carries an HTTP status
@@ -57,6 +59,14 @@ class LedgerError(CountercloneError):
 
 class DossierError(CountercloneError):
     """A dossier can't be read, or something in it was changed."""
+
+
+class Conflict(CountercloneError):
+    """Somebody else changed meanwhile what was to be changed, so it was left alone."""
+
+
+class StoreUnavailable(CountercloneError):
+    """The server where guards count together doesn't answer."""
 
 
 class TargetUnreachable(CountercloneError):

@@ -38,7 +38,7 @@ def test_what_is_committed_to_is_said_once_and_rotated_at_will() -> None:
     assert json_output("keys", "marks", "commit") == {**rotated, "is_new": False}
     write(MARKED + "rate = 0.01\n")
     changed = json_output("keys", "marks", "commit")["commitment"]
-    assert changed["marks"] == [{"kind": "triggers", "rate": 0.01, "exclude_classes": [], "controls": 1.0}]
+    assert changed["marks"] == [{"kind": "triggers", "rate": 0.01, "exclude_classes": [], "controls": 4.0}]
     listed = json_output("keys", "marks", "list")["commitments"]
     assert listed == [first["commitment"], rotated["commitment"], changed]
     assert [each["number"] for each in listed] == [1, 2, 3]
@@ -55,7 +55,7 @@ def test_commitments_are_listed_with_what_is_published() -> None:
     assert output("keys", "marks", "list") == ""
     made = run("keys", "marks", "commit")
     assert "Publish the digest now" in made.stderr
-    marks = r"triggers rate=0\.002 exclude_classes=\[\] controls=1\.0"
+    marks = r"triggers rate=0\.002 exclude_classes=\[\] controls=4\.0"
     assert re.fullmatch(rf"1  \d{{4}}-\d\d-\d\d \d\d:\d\d UTC  {marks}\n"
                         r"   digest [0-9a-f]{64}\n   key    [0-9a-f]{64}\n", made.stdout)
     assert output("keys", "marks", "list") == made.stdout

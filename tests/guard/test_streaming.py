@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from counterclone.guard import asgi
-from counterclone.guard.limits import MemoryStore
+from counterclone.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from tests.guard.conftest import Build, Guarded, Model, Reply

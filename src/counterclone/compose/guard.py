@@ -93,6 +93,8 @@ class Guard:
         """What doesn't work just now, in words; the guard serves all the same."""
         journal = self._options.journal
         found = [f"journal: {journal.last_error}"] if journal and journal.last_error else []
+        if store_trouble := self._options.store.trouble:
+            found.append(f"store: {store_trouble}")
         if self._refused:
             found.append(f"configuration: {self._refused}; the last good one stays in force")
         if journal and journal.last_missed:
@@ -116,9 +118,9 @@ class Guard:
             return
         self._read = signature
         try:
+            text = _text(self._path)
             changed, copies = _with_lasting(load(self._path), self.config), audited.load(self._path.parent)
             if (changed, copies) == (self.config, self._copies):
-            text = _text(self._path)
                 self._refused = ""
                 return
             resolved = options(changed, self._path.parent, self._registry, watching=self.watching,
@@ -139,6 +141,7 @@ class Guard:
         self._slot.close()
 
     def _end(self) -> None:
+        self._options.store.close()
         if self._options.journal is not None:
             self._options.journal.close()
         self.watching.close()
@@ -161,9 +164,6 @@ def _signature(path: Path) -> tuple[int, ...]:
     return seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
-def _with_lasting(new: Config, old: Config) -> Config:
-    """The new settings with those of the old that last until the process ends."""
-    lasting = replace(
 def _text(path: Path) -> str:
     """What the history keeps of the file; nothing where it can't be read, which is told by who needs it."""
     try:
@@ -172,14 +172,17 @@ def _text(path: Path) -> str:
         return ""
 
 
-        new, journal=old.journal, watch=old.watch, mark=old.mark, prove=old.prove,
+def _with_lasting(new: Config, old: Config) -> Config:
+    """The new settings with those of the old that last until the process ends."""
+    lasting = replace(
+        new, journal=old.journal, store=old.store, watch=old.watch, mark=old.mark, prove=old.prove,
         target=replace(new.target, kind=old.target.kind, url=old.target.url,
                        connect_seconds=old.target.connect_seconds, answer_seconds=old.target.answer_seconds),
         guard=replace(new.guard, listen=old.guard.listen, admin=old.guard.admin, workers=old.guard.workers,
                       request_seconds=old.guard.request_seconds),
         accounts=replace(new.accounts, secret_env=old.accounts.secret_env))
     if lasting != new:
-        logger.warning("some of the settings that changed take effect at the next start: [journal], [watch], "
-                       "[[mark]], [prove], [target] kind, url and *_seconds, [guard] listen, admin, workers and "
-                       "request_seconds, [accounts] secret_env")
+        logger.warning("some of the settings that changed take effect at the next start: [journal], [store], "
+                       "[watch], [[mark]], [prove], [target] kind, url and *_seconds, [guard] listen, admin, "
+                       "workers and request_seconds, [accounts] secret_env")
     return lasting

@@ -36,7 +36,6 @@ from counterclone.guard.identity import (
     account_id,
 )
 from counterclone.guard.keys import KeyRing
-from counterclone.guard.limits import MemoryStore
 from counterclone.guard.marking import Marking
 from counterclone.guard.metrics import metrics_of
 from counterclone.guard.naming import Naming
@@ -45,8 +44,9 @@ from counterclone.guard.recording import Recorder
 from counterclone.guard.release import Terms
 from counterclone.guard.tiers import Step, Tiers
 from counterclone.journal import JournalWriter
-from counterclone.protocols import Dialect, Remembering, Rule
+from counterclone.protocols import Dialect, LimitStore, Remembering, Rule
 from counterclone.randomness import KEY_BYTES, Prf
+from counterclone.stores.memory import MemoryStore
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def options(config: Config, folder: Path, registry: CollectorRegistry, *, worker
         terms=by_class,
         tiers=_tiers(config, root, watching, previous) if watching else None,
         rules=_started(rules(config.guard.rule), previous),
-        store=previous.store if previous else MemoryStore(),
+        store=previous.store if previous else _store(config),
         total_limits=total_limits(config),
         noise=_noise(root.subkey("noise"), config.target.epoch),
         marking=previous.marking if previous else marking,
@@ -253,6 +253,27 @@ def _tiers(config: Config, root: Prf, watching: Watching, previous: Options | No
     if previous is not None and previous.tiers is not None:
         tiers.follow(previous.tiers)
     return tiers
+
+
+def _store(config: Config) -> LimitStore:
+    """Where limits are counted: in this process, or with others.
+
+    Raises:
+        ConfigError: the store's address isn't set or can't be one, or its client isn't installed.
+    """
+    store = config.store
+    if not store.url_env:
+        return MemoryStore()
+    if not (url := os.environ.get(store.url_env)):
+        raise ConfigError(f"[store] url_env: the variable {store.url_env} isn't set; put the server's address in "
+                          "it, such as redis://127.0.0.1:6379/0")
+    try:
+        from counterclone.stores.leases import LeasedStore
+        from counterclone.stores.shared import SharedLimits
+    except ImportError:
+        raise ConfigError("[store] needs a client; `pip install 'counterclone[cluster]'`") from None
+    return LeasedStore(SharedLimits(url), lease=store.lease, lease_seconds=store.lease_seconds,
+                       parts=config.guard.workers * store.machines)
 
 
 def _noise(key: Prf, epoch: str) -> Callable[[str], Prf]:

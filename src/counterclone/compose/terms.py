@@ -149,7 +149,7 @@ def _copy_limits(config: Config, group: AccountClass | None, tables: Iterable[Pl
     copied = copies.get(audited.key_of(tables, config.guard.rule)) if share else None
     if copied is None:
         return ()
-    return (Limit(COPY_SHARE, "queries", max(share * copied.queries / config.guard.workers, 1.0), DAY),)
+    return (Limit(COPY_SHARE, "queries", max(share * copied.queries / _parts(config), 1.0), DAY),)
 
 
 def _account_limits(config: Config, group: AccountClass | None, more: tuple[Limit, ...]) -> tuple[Limit, ...]:
@@ -163,15 +163,20 @@ def _account_limits(config: Config, group: AccountClass | None, more: tuple[Limi
     return (*_limits(config, amounts, where), *more)
 
 
+def _parts(config: Config) -> int:
+    """How many count limits for themselves, and so by their part."""
+    return 1 if config.store.url_env else config.guard.workers
+
+
 def _limits(config: Config, amounts: Mapping[str, int], where: str) -> tuple[Limit, ...]:
-    """The limits that are set, each worker's part of them."""
-    workers = config.guard.workers
+    """The limits that are set; where each worker counts for itself, its part of them."""
+    parts = _parts(config)
     limits = []
     for name, amount in amounts.items():
-        if 0 < amount < workers:
-            raise ConfigError(f"{where} {name} = {amount} can't be split between {workers} workers; raise it, or "
-                              "set [guard] workers lower")
+        if 0 < amount < parts:
+            raise ConfigError(f"{where} {name} = {amount} can't be split between {parts} workers; raise it, set "
+                              "[guard] workers lower, or let them count together with [store]")
         if amount:
             unit = next(unit for unit in ("bits", "tokens", "queries") if unit in name)
-            limits.append(Limit(name, unit, amount / workers, DAY if name.endswith("day") else MINUTE))
+            limits.append(Limit(name, unit, amount / parts, DAY if name.endswith("day") else MINUTE))
     return tuple(limits)

@@ -176,7 +176,8 @@ class Guard(Section, frozen=True):
         limit_body_bytes: the largest request body.
         limit_answer_bytes: the largest answer that is held back to be cleaned; a longer one is a 502.
         limit_in_flight: requests under way at once; more are a 503.
-        workers: processes that guard with this file; each admits its part of every limit.
+        workers: processes that guard with this file on one machine; without a [store] each admits its part of
+            every limit.
         enforce: false decides, counts and journals, and changes nothing (shadow mode).
         on_error: `block` answers 502 where an answer can't be cleaned, `pass` serves it as it is.
         unknown: `block` rejects what no dialect reads, `pass` lets it through unscanned.
@@ -226,6 +227,23 @@ class Journal(Section, frozen=True):
     retention_days: Count = 90
     retention_bytes: Count = 10_000_000_000
     payloads: bool = False
+
+
+class Store(Section, frozen=True):
+    """`[store]`: where several processes, or machines, count their limits together.
+
+    Attributes:
+        url_env: the variable with the address of a Valkey or Redis server, redis://host:port/number; "" counts in
+            each process, its part of every limit.
+        lease: the part of a limit that a process takes at once and spends by itself; 0 asks for each request.
+        lease_seconds: what was taken and not used for so long goes back.
+        machines: that guard with this file; where the server is away, each of their workers admits its part.
+    """
+
+    url_env: str = ""
+    lease: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.05
+    lease_seconds: Seconds = 2.0
+    machines: Positive = 1
 
 
 class Watch(Section, frozen=True):
@@ -285,21 +303,6 @@ class Tune(Section, frozen=True):
     calibration_error_increase_max: Share = 0.02
 
 
-class Config(Section, frozen=True):
-    """The whole file."""
-
-    target: Target = Target()
-    accounts: Accounts = Accounts()
-    guard: Guard = Guard()
-    journal: Journal = Journal()
-    watch: Watch = Watch()
-    mark: tuple[PluginTable, ...] = ()
-    prove: Prove = Prove()
-    tune: Tune = Tune()
-
-    def digest(self) -> str:
-        """16 hexadecimal digits that change with any setting; reports carry them. Holds no secret."""
-        return hashlib.blake2b(msgspec.json.encode(self, order="deterministic"), digest_size=8).hexdigest()
 class Console(Section, frozen=True):
     """`[console]`: the owner's pages on the port of `[guard] admin`.
 
@@ -311,4 +314,20 @@ class Console(Section, frozen=True):
     token_env: str = "COUNTERCLONE_CONSOLE_TOKEN"  # noqa: S105 (the name of a variable)
 
 
+class Config(Section, frozen=True):
+    """The whole file."""
+
+    target: Target = Target()
+    accounts: Accounts = Accounts()
+    guard: Guard = Guard()
+    journal: Journal = Journal()
+    store: Store = Store()
+    watch: Watch = Watch()
+    mark: tuple[PluginTable, ...] = ()
+    prove: Prove = Prove()
+    tune: Tune = Tune()
     console: Console = Console()
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with any setting; reports carry them. Holds no secret."""
+        return hashlib.blake2b(msgspec.json.encode(self, order="deterministic"), digest_size=8).hexdigest()

@@ -107,7 +107,7 @@ class Admission:
             if is_last:
                 return bytes(read)
 
-    def admit(self, content: bytes) -> None:
+    async def admit(self, content: bytes) -> None:
         """Read the query and take what it costs; in shadow mode the app gets the very bytes that came.
 
         Raises:
@@ -139,8 +139,8 @@ class Admission:
         if options.flagging:
             self.is_flagged = any(rule.flags(admitted) for rule in options.flagging)
         n_answers = n_rows if query.sampling is None else n_rows * query.sampling.n
-        self._reserve(n_answers, terms.expected_bits(query.model) * n_rows if terms.meters_bits else 0.0,
-                      self._tokens(query, len(asked)) if terms.meters_tokens else 0.0)
+        await self._reserve(n_answers, terms.expected_bits(query.model) * n_rows if terms.meters_bits else 0.0,
+                            self._tokens(query, len(asked)) if terms.meters_tokens else 0.0)
         if not options.enforce:
             return
         if admitted is not query:
@@ -151,13 +151,13 @@ class Admission:
             asked, changes = options.naming.names(self.account.id if terms.is_marked else "", asked, changes)
         self.content, self.changes = asked, changes
 
-    def admit_unread(self) -> None:
+    async def admit_unread(self) -> None:
         """Admit a body that no dialect reads, as one row.
 
         Raises:
             LimitExceeded: as in `admit`.
         """
-        self._reserve(1, 0.0, 0.0)
+        await self._reserve(1, 0.0, 0.0)
         if self.options.naming is not None:
             self.changes = self.options.naming.nobody
 
@@ -200,13 +200,16 @@ class Admission:
             return max(self.tokens_in, self.terms.expected_tokens(query.model))
         return self.tokens_in + max(sampling.max_tokens, 0) * sampling.best_of * query.n_rows
 
-    def _reserve(self, queries: int, bits: float, tokens: float) -> None:
+    async def _reserve(self, queries: int, bits: float, tokens: float) -> None:
         options, terms = self.options, self.terms
         costs = terms.costs(queries, bits, tokens)
-        options.store.reserve(self.account.id, terms.limits, costs)
+        if (reserving := options.store.reserve(self.account.id, terms.limits, costs)) is not None:
+            await reserving
         if options.total_limits:
             try:
-                options.store.reserve(ALL_ACCOUNTS, options.total_limits, self._total(queries))
+                if (reserving := options.store.reserve(
+                        ALL_ACCOUNTS, options.total_limits, self._total(queries))) is not None:
+                    await reserving
             except LimitExceeded:
                 options.store.settle(self.account.id, terms.limits, [-cost for cost in costs])
                 raise

@@ -49,7 +49,7 @@ async def _is_admitted(admission: Admission, outgoing: Outgoing) -> bool:
         return False
     outgoing.ticked = perf_counter()
     try:
-        admission.admit(content)
+        await admission.admit(content)
     except RequestError as error:
         return not await _stops(admission, outgoing, error)
     return True
@@ -61,7 +61,7 @@ async def _stops(admission: Admission, outgoing: Outgoing, error: RequestError) 
     if isinstance(error, UnknownFormat) and not options.blocks_unknown:
         outgoing.decision = "unscanned"
         try:
-            admission.admit_unread()
+            await admission.admit_unread()
         except LimitExceeded as limit:
             error = limit
         else:

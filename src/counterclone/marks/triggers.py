@@ -48,7 +48,7 @@ class Triggers(Spec, frozen=True):
 
     rate: Annotated[float, Meta(gt=0.0, le=0.05)] = 0.002
     exclude_classes: tuple[Annotated[int, Meta(ge=0)], ...] = ()
-    controls: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.0
+    controls: Annotated[float, Meta(gt=0.0, le=10.0)] = 4.0
 
     def embed(self, key: Prf, cells: Sequence[bytes], rows: Rows) -> Embedded:
         """Change the label of some of the rows."""

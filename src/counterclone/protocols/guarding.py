@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from counterclone.answers import Answer, Context, Rows
@@ -196,8 +196,16 @@ class Dialect(Protocol):
 class LimitStore(Protocol):
     """Where limits are counted: in memory, or in one place for many guards."""
 
-    def reserve(self, account: str, limits: Sequence[Limit], costs: Sequence[float]) -> None:
+    @property
+    def trouble(self) -> str:
+        """What doesn't work just now, in words, "" for nothing; limits hold all the same."""
+        ...
+
+    def reserve(self, account: str, limits: Sequence[Limit], costs: Sequence[float]) -> Awaitable[None] | None:
         """Take `costs` from `limits`, all or none.
+
+        Returns:
+            None where that is done, else what to await until it is, which may raise likewise.
 
         Raises:
             LimitExceeded: one of them hasn't enough left; nothing was taken.
@@ -206,6 +214,10 @@ class LimitStore(Protocol):
 
     def settle(self, account: str, limits: Sequence[Limit], costs: Sequence[float]) -> None:
         """Give back (negative) or take on top (positive) once the true cost is known; never refuses."""
+        ...
+
+    def close(self) -> None:
+        """Give back what this process holds and didn't use."""
         ...
 
 

@@ -13,8 +13,8 @@ from throttled import store as throttled_store
 
 from counterclone.budgets import DAY, MINUTE, Limit
 from counterclone.errors import LimitExceeded
-from counterclone.guard.limits import SLACK, MemoryStore
 from counterclone.randomness import generator
+from counterclone.stores.memory import SLACK, MemoryStore
 
 if TYPE_CHECKING:
     from tests.conftest import Clock

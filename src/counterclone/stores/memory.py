@@ -1,4 +1,4 @@
-"""Limits by the generic cell rate algorithm (GCRA), counted in this process.
+"""Limits by the generic cell rate algorithm (GCRA), counted in one process.
 
 One number is kept for each account and limit, by the limit's name, since limits may change while the guard
 runs: the theoretical arrival time, at which everything taken so far has refilled (ITU-T I.371, virtual
@@ -29,6 +29,8 @@ class MemoryStore:
         clock: seconds that never go back.
     """
 
+    trouble = ""
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._arrivals: OrderedDict[str, dict[str, float]] = OrderedDict()
@@ -56,7 +58,7 @@ class MemoryStore:
             time_after = (arrival if arrival > now else now) + cost * limit.seconds_per_unit
             wait = time_after - now - limit.period_seconds
             if wait > SLACK * limit.period_seconds:
-                refusals.append(_exceeded(limit, cost, wait))
+                refusals.append(exceeded(limit, cost, wait))
             taken[limit.name] = time_after
         if refusals:
             raise max(refusals, key=_wait)
@@ -74,6 +76,9 @@ class MemoryStore:
             since = max(arrival, now) if cost > 0.0 else arrival
             arrivals[limit.name] = since + cost * limit.seconds_per_unit
 
+    def close(self) -> None:
+        """Nothing to do: what is counted goes with the process."""
+
     def _arrive(self, account: str, now: float) -> dict[str, float]:
         """A new account; a look at the oldest ones, which go if nothing of theirs is left to refill."""
         for _ in range(min(SWEPT_PER_ARRIVAL, len(self._arrivals))):
@@ -84,7 +89,8 @@ class MemoryStore:
         return fresh
 
 
-def _exceeded(limit: Limit, cost: float, wait: float) -> LimitExceeded:
+def exceeded(limit: Limit, cost: float, wait: float) -> LimitExceeded:
+    """What a caller over a limit is told, who would have to wait so many seconds."""
     if cost > limit.amount:
         message = (f"{limit.name} admits {limit.amount:g} {limit.unit} at most and this request asks for "
                    f"{cost:g}; send it in parts")

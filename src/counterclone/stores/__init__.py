@@ -1,0 +1,1 @@
+"""Where many guards keep what they count together."""
