@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import msgspec
 import numpy as np
 
@@ -15,12 +17,14 @@ TAKEN_UP = 0.5
 """The share of marked answers that the imagined copy learnt."""
 DIFFERS = 0.1
 """The share of all others on which it says something else than the model, by chance."""
+DIFFERING = TAKEN_UP + (1.0 - TAKEN_UP) * DIFFERS
+"""The share of marked queries on which it doesn't say what the model would have."""
 READINGS = 2
 """A suspect's answers are read in as many ways at most, and the better one is paid for."""
 ENOUGH = 0.9
 LASTS = 30
 """Power goes up in steps and back a little between them: it is enough once it is so for as many rows."""
-MOST_ROWS = 5_000
+MOST_ROWS = 2_000
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,13 +113,20 @@ class Copy(msgspec.Struct, frozen=True):
     level: float
 
     def power(self, rows: int) -> float:
-        """The chance that it is found by so many marked rows; controls are taken for draws of a binomial."""
-        differing = rows * (TAKEN_UP + (1.0 - TAKEN_UP) * DIFFERS)
+        """The chance that it is found by so many marked rows, and as many controls as go with them."""
         if self.controls:
-            hits, trials = differing, differing + rows * self.controls * DIFFERS
-        else:
-            hits, trials = rows * (TAKEN_UP + (1.0 - TAKEN_UP) * DIFFERS * self.null_rate), differing
+            return self._beside(rows, round(rows * self.controls))
+        trials = rows * DIFFERING
+        hits = rows * (TAKEN_UP + (1.0 - TAKEN_UP) * DIFFERS * self.null_rate)
         return statistics.power(round(trials), hits / trials, self.null_rate, self.level) if rows else 0.0
+
+    def _beside(self, rows: int, controls: int) -> float:
+        """The same where it differs on marked rows and on controls, and these are compared."""
+        differing = round(rows * DIFFERING + controls * DIFFERS)
+        most = min(rows, differing)
+        enough = bisect_left(range(most + 1), True, key=lambda hits: statistics.hypergeometric_tail(
+            hits, rows, controls, differing) <= self.level)
+        return statistics.binomial_tail(enough, rows, DIFFERING) if enough <= most else 0.0
 
     def rows_needed(self) -> int | None:
         """The rows from which on it is found with a chance of `ENOUGH`, None where `MOST_ROWS` don't do."""

@@ -204,9 +204,9 @@ def _outlook(outlook: Sequence[Outlook]) -> Table:
         rows=tuple((f"{each.commitment}, {each.kind}", f"{each.rows:,}", f"{each.accounts:,}", f"{each.most:,}",
                     _number(each.needed), _number(each.missing), f"{each.power:.0%}", f"{each.found:,}")
                    for each in outlook),
-        notes=(f"The chance that a copy of one account's answers is found that learnt {TAKEN_UP:.0%} of the marks, "
-               f"and errs by itself on {DIFFERS:.0%} of the rest. A copy that learns no single answers isn't found, "
-               "however many there are.",))
+        notes=(f"The chance that a copy of one account's answers is found, if it learnt {TAKEN_UP:.0%} of the "
+               f"marks and errs by itself on {DIFFERS:.0%} of the rest. One that learns no single answers isn't "
+               "found, however many there are.",))
 
 
 def _number(rows: int | None) -> str:
