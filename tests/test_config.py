@@ -162,7 +162,7 @@ def test_an_empty_file_has_the_defaults() -> None:
         "mark": [],
         "prove": {"keys": "counterclone.marks", "ledger": "ledger", "budget": 1_000_000, "alpha": 1e-6,
                   "decoys": 999, "timestamp_url": "", "timestamp_roots": ""},
-        "tune": {"accuracy_loss_max": 0.0, "calibration_error_increase_max": 0.02},
+        "tune": {"accuracy_loss_max": 0.0, "calibration_error_increase_max": 0.02, "honest_limited_max": 0.01},
         "console": {"token_env": "COUNTERCLONE_CONSOLE_TOKEN"}}
 
 
@@ -386,7 +386,7 @@ ONE_CHANGED: dict[str, dict[str, Any]] = {
               "webhook_secret_env": "W", "syslog": "x:1", "detector": [{"kind": "margin"}]},
     "prove": {"keys": "k", "ledger": "l", "budget": 2, "alpha": 1e-4, "decoys": 99,
               "timestamp_url": "https://x/", "timestamp_roots": "r"},
-    "tune": {"accuracy_loss_max": 0.1, "calibration_error_increase_max": 0.1},
+    "tune": {"accuracy_loss_max": 0.1, "calibration_error_increase_max": 0.1, "honest_limited_max": 0.1},
     "console": {"token_env": "A"},
 }
 

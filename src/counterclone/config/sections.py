@@ -297,10 +297,13 @@ class Tune(Section, frozen=True):
     Attributes:
         accuracy_loss_max: of the top label.
         calibration_error_increase_max: of the top probability.
+        honest_limited_max: the share of honest accounts that a limit may ever refuse; the upper end of its 95 %
+            interval counts.
     """
 
     accuracy_loss_max: Share = 0.0
     calibration_error_increase_max: Share = 0.02
+    honest_limited_max: Share = 0.01
 
 
 class Console(Section, frozen=True):

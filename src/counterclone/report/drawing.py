@@ -19,6 +19,8 @@ INK, LINE = "#010203", "#040506"
 """Colours that become the page's own, which change with the reader's theme."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
 """Told apart by those who see fewer colours, too (Okabe and Ito 2008), the last for lack of an eighth."""
+_THEME = ("<style>svg { color: #1b1f23; background: #fff; --line: #c9ced3 } @media (prefers-color-scheme: dark) "
+          "{ svg { color: #e6e8ea; background: #14171a; --line: #444b52 } }</style>")
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "text.color": INK, "axes.edgecolor": LINE,
     "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": LINE, "axes.spines.top": False,
@@ -58,6 +60,12 @@ def drawing(width: float, height: float, salt: str) -> Iterator[tuple[Figure, Ca
             return _inlined(file.getvalue(), label)
 
         yield figure, drawn
+
+
+def standalone(element: str) -> str:
+    """An `svg` element of `drawing` as a file of its own, whose ink and paper follow the reader's theme."""
+    opened = element.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return opened.replace(">", f">{_THEME}", 1) + "\n"
 
 
 def _inlined(document: str, label: str) -> str:
