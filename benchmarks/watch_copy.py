@@ -50,7 +50,8 @@ DEFAULT: Policies = ({"kind": "rounding", "decimals": 1},)
 """What `benchmarks.tune` chooses on digits within the default limits."""
 QUERIES = 2000
 """Of the copier in all: more than its pool holds of the digits', which it then asks again."""
-N_REFERENCE, N_CROWD, DAYS = 6000, 2000, 30
+N_REFERENCE, N_CROWD, DAYS = 12_000, 500, 30
+"""With 500 accounts, twelve false alarms a year and 6,000 that calibrate, alarms begin on the sixth day."""
 RATE = 12.0
 _KEY = Prf.from_secret("watch_copy")
 

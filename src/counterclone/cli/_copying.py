@@ -91,16 +91,19 @@ def audit(*, page: Path | None, fail_under_usd: float | None, fail_over_fidelity
 
 @click.command()
 @click.option("--target", metavar="NAME", help="pkg.mod:function, or a URL without a guard [[target] url].")
+@click.option("--benign", metavar="SOURCE",
+              help="Honest traffic, to choose a limit and see alarms: a folder or a file [[watch] benign].")
 @click.option("--write", "writes", is_flag=True, help="Put the chosen setting into the file, comments kept.")
 @copying
-def tune(*, page: Path | None, writes: bool, config_file: str | None, as_json: bool, **options: Any) -> None:
-    """Choose policies: what honest users lose by each, against what a copy costs through it."""
+def tune(*, page: Path | None, writes: bool, benign: str | None, config_file: str | None, as_json: bool,
+         **options: Any) -> None:
+    """Choose policies and a limit: what honest users lose by each, against what a copy costs through it."""
     from counterclone.compose import audit
     from counterclone.compose import tune as composed
     from counterclone.report import tune as report
 
     chosen = audit.Options(**options, surfaces=(), ids=None, trace=None)
-    found = composed.tune(chosen, config_file, lambda text: click.echo(text, err=True))
+    found = composed.tune(chosen, config_file, lambda text: click.echo(text, err=True), benign)
     if page is not None:
         report.write(page, found)
     if as_json:

@@ -70,7 +70,7 @@ class Watching:
         path = configuration.find(config_file)
         settings = _settings(path, is_needed=options.source is None)
         watch = settings.watch if settings else Watch()
-        root = _root(settings, path.parent, options.seed)
+        root = root_of(settings, path.parent, options.seed)
         digests, key = root.subkey("digests"), root.subkey("watch")
         self.place = _source(options, settings, path)
         self.source = sources.find(self.place, digests, options.form)
@@ -226,7 +226,7 @@ def _settings(path: Path, *, is_needed: bool) -> Config | None:
     return None if is_default and not is_needed and not path.exists() else configuration.load(path)
 
 
-def _root(settings: Config | None, folder: Path, seed: int) -> Prf:
+def root_of(settings: Config | None, folder: Path, seed: int) -> Prf:
     """The configuration's root key if it has one: no file of keys is made to read a source."""
     if settings is not None and (os.environ.get(settings.accounts.secret_env) or (folder / KEY_FILE).exists()):
         return root_key(settings, folder)

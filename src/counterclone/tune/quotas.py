@@ -93,11 +93,12 @@ def choose(found: Sequence[Quota], most_limited: float) -> Chosen:
     within = [quota for quota in known if (quota.honest_limited_high or 0.0) <= most_limited]
     if not within:
         nearest = min(known, key=lambda quota: (quota.honest_limited_high or 0.0, -quota.days))
-        return Chosen(None, f"no limit was chosen: honest_limited_max binds, and the nearest is {_refusing(nearest)}")
-    best = max(within, key=lambda quota: (quota.days, -quota.amount))
-    return Chosen(best, _refusing(best))
+        return Chosen(None, "no limit was chosen: honest_limited_max binds, and the nearest is "
+                      f"{_refusing(nearest)}")
+    best = max(within, key=lambda quota: (quota.days, -quota.copy_share))
+    return Chosen(best, f"the limit is {_refusing(best)}")
 
 
 def _refusing(quota: Quota) -> str:
-    return (f"{quota.key} = {quota.amount:,}, which would have refused {quota.honest_limited:.2%} of honest accounts "
-            f"(at most {quota.honest_limited_high:.2%}) at least once")
+    return (f"{quota.key} = {quota.amount:,}, which would have refused {quota.honest_limited:.2%} of honest "
+            f"accounts (at most {quota.honest_limited_high:.2%}) at least once")
