@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from counterclone.compose.audited import Copied
 from counterclone.compose.terms import terms, total_limits
 from counterclone.config import Accounts, Config, PluginTable, Tier, read_history
 from counterclone.posture import InPlace, Version, counted
 
 VERSIONS_SHOWN = 20
+LONGEST_VALUE = 60
 CALLERS = {
     "header": "A trusted proxy's header names them", "jwt": "Signed tokens (JWT) name them",
     "listed": "Keys that were handed out tell them apart", "open": "Any bearer key is an account of its own"}
@@ -74,9 +73,14 @@ def tables(found: Iterable[PluginTable] | Iterable[Mapping[str, Any]]) -> tuple[
 
 
 def _table(table: Mapping[str, Any]) -> str:
-    options = ", ".join(f"{name} = {msgspec.json.encode(value).decode()}" for name, value in table.items()
-                        if name != "kind")
+    options = ", ".join(f"{name} = {_value(value)}" for name, value in table.items() if name != "kind")
     return f"{table['kind']} ({options})" if options else str(table["kind"])
+
+
+def _value(value: Any) -> str:
+    """A value on a line of its own: ranges have a number for each feature."""
+    text = str(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def _callers(accounts: Accounts) -> str:
