@@ -8,6 +8,7 @@ CountercloneError
 ├── LedgerError              the ledger can't be written or doesn't hold together (exit 2)
 ├── DossierError             a dossier can't be read, or something in it was changed (exit 1)
 ├── Conflict                 somebody else changed meanwhile what was to be changed (409 in the console)
+├── WorkerFailed             one of several gateways didn't start; carries its exit code
 ├── StoreUnavailable         the server where guards count together doesn't answer; each goes on by itself
 ├── TargetUnreachable        a verb that calls the target gets no answer (exit 3)
 ├── AnswerError              the target's answer can't be cleaned: 502, never served as it is
@@ -63,6 +64,19 @@ class DossierError(CountercloneError):
 
 class Conflict(CountercloneError):
     """Somebody else changed meanwhile what was to be changed, so it was left alone."""
+
+
+class WorkerFailed(CountercloneError):
+    """One of several gateways didn't start.
+
+    Args:
+        message: in words.
+        exit_code: the process's own.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class StoreUnavailable(CountercloneError):

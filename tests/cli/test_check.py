@@ -72,8 +72,8 @@ def test_a_broken_file_is_a_line_for_each_problem() -> None:
 def test_settings_that_cannot_work_together_are_found() -> None:
     write("guard = {workers = 700}")
     assert failure("check") == [
-        "counterclone: [guard] limit_queries_per_minute = 600 can't be split between 700 workers; raise it, or "
-        "set [guard] workers lower"]
+        "counterclone: [guard] limit_queries_per_minute = 600 can't be split between 700 workers; raise it, set "
+        "[guard] workers lower, or let them count together with [store]"]
     write("accounts.terms = '1'\nprove.timestamp_url = 'https://tsa.example.org/'")
     assert [line[14:55] for line in failure("check")] == [
         "[prove] timestamp_roots: is needed with t", "[accounts] terms: nobody vouches for open"]

@@ -5,7 +5,6 @@ Exit: 0 fine, 1 a finding over the stated limit, 2 usage or configuration, 3 tar
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from counterclone import config, plugins
 from counterclone.cli._cases import cases
 from counterclone.cli._common import EXIT_FINDING, Command, common, print_json
 from counterclone.cli._copying import audit, tune
+from counterclone.cli._guard import guard
 from counterclone.cli._marks import marks
 from counterclone.cli._report import report
 from counterclone.errors import ConfigError
@@ -158,31 +158,6 @@ def check(config_file: str | None, as_json: bool, seed: int) -> None:
     click.echo(msgspec.toml.encode(resolved).decode(), nl=False)
 
 
-@cli.command()
-@click.option("--listen", metavar="HOST:PORT", help="Where callers come to [[guard] listen].")
-@click.option("--admin", metavar="HOST:PORT", help="Where health and metrics are, for you alone [[guard] admin].")
-@common
-def guard(listen: str | None, admin: str | None, config_file: str | None, as_json: bool, seed: int) -> None:
-    """Run the gateway: the guard before the model server that [target] url names."""
-    import prometheus_client
-
-    try:
-        from counterclone.compose.gateway import gateway
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} isn't installed; `pip install 'counterclone[gateway]'`") from None
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    with gateway(config.find(config_file), public=listen, private=admin,
-                         registry=prometheus_client.REGISTRY) as listening:
-        found = listening.addresses
-        if as_json:
-            print_json(found)
-        else:
-            click.echo(f"Guarding {found['target']} at {found['listen']}; health and metrics at {found['admin']}")
-        sys.stdout.flush()
-        listening.run()
-
-
 @cli.command("list")
 @click.argument("family")
 @common
@@ -318,6 +293,7 @@ def _stopped_by_signals() -> threading.Event:
     return stop
 
 
+cli.add_command(guard)
 cli.add_command(audit)
 cli.add_command(tune)
 cli.add_command(report)

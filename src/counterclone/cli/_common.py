@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from counterclone.errors import CountercloneError, DossierError, TargetSlow, TargetUnreachable
+from counterclone.errors import CountercloneError, DossierError, TargetSlow, TargetUnreachable, WorkerFailed
 
 EXIT_FINDING = 1
 EXIT_USAGE = 2
@@ -46,6 +46,8 @@ def common(command: Command) -> Command:
 def _exit_code(error: Exception) -> int:
     if isinstance(error, DossierError):
         return EXIT_FINDING
+    if isinstance(error, WorkerFailed):
+        return error.exit_code
     return EXIT_UNREACHABLE if isinstance(error, TargetUnreachable | TargetSlow) else EXIT_USAGE
 
 

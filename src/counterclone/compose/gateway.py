@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +21,8 @@ from counterclone.guard.admin import Admin
 from counterclone.guard.gateway import Gateway
 from counterclone.guard.metrics import metrics_of
 from counterclone.guard.proxy import Proxy
-from counterclone.guard.sockets import address_of, leads_to, listen
+from counterclone.guard.sockets import address_of, bind, leads_to, listen
+from counterclone.guard.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +70,9 @@ def gateway(path: Path, *, public: str | None, private: str | None,
     config = load(path)
     _check_target(config, path)
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(contextlib.closing(listen(address, key))) for address, key in (
-            (public or config.guard.listen, "[guard] listen"), (private or config.guard.admin, "[guard] admin"))]
+        listeners = [stack.enter_context(contextlib.closing(listener)) for listener in (
+            listen(public or config.guard.listen, "[guard] listen", shared=config.guard.workers > 1),
+            listen(private or config.guard.admin, "[guard] admin"))]
         proxy = Proxy(config.target.url, connect_seconds=config.target.connect_seconds,
                       answer_seconds=config.target.answer_seconds,
                       limit_connections=2 * config.guard.limit_in_flight)
@@ -81,6 +85,33 @@ def gateway(path: Path, *, public: str | None, private: str | None,
         serving = Gateway(guard, admin, proxy, registry=registry, request_seconds=config.guard.request_seconds,
                           forwarders=forwarders, refresh=lambda force: guard.refresh(force=force))
         yield Listening(serving, guard, *listeners)
+
+
+@contextlib.contextmanager
+def gateways(path: Path, workers: int, *, public: str | None, private: str | None) -> Iterator[Supervisor]:
+    """Several gateways with one configuration file behind one port.
+
+    Args:
+        path: the file.
+        workers: how many; each counts its part of the limits where there is no store.
+        public: as of one.
+        private: as of one; each worker after the first has the next port.
+
+    Raises:
+        ConfigError: the file has mistakes, or where callers come to can't be listened on.
+    """
+    config = load(path)
+    private = private or config.guard.admin
+    host, _, port = private.rpartition(":")
+    if not port.isdigit():
+        raise ConfigError(f"[guard] admin = {private}: expected host:port such as 127.0.0.1:8001")
+    with contextlib.closing(bind(public or config.guard.listen, "[guard] listen", shared=True)) as reserved:
+        address = address_of(reserved).removeprefix("http://")
+        ports = [int(port) and int(port) + number for number in range(workers)]
+        yield Supervisor(
+            [(sys.executable, "-m", "counterclone", "guard", "--json", "--config", os.fspath(path),
+              "--listen", address, "--admin", f"{host}:{own}") for own in ports],
+            {**os.environ, "COUNTERCLONE_GUARD_WORKERS": str(workers)})
 
 
 def _console(guard: Guard, path: Path, registry: CollectorRegistry) -> asgi.App | None:

@@ -22,16 +22,28 @@ SPARE_FILES = 256
 _ANY = ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
-def listen(address: str, key: str) -> socket.socket:
+def listen(address: str, key: str, *, shared: bool = False) -> socket.socket:
     """A socket that listens on host:port.
 
     Args:
         address: where; port 0 takes a free one.
         key: the setting that named it, for the message.
+        shared: whether other processes of this user may listen there too.
 
     Raises:
         ConfigError: it is no such address, it is in use, or it isn't this machine's.
     """
+    listener = bind(address, key, shared=shared)
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _taken(address, key, error) from None
+    return listener
+
+
+def bind(address: str, key: str, *, shared: bool = False) -> socket.socket:
+    """A socket that has host:port and doesn't listen, so that nobody is sent to it; as `listen`."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     if not host or not (port.isascii() and port.isdigit()) or int(port) > LAST_PORT:
@@ -42,13 +54,13 @@ def listen(address: str, key: str) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"{key} = {address}: {_reason(error)}; name an address of this machine") from None
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind(found[4])
-        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ConfigError(f"{key} = {address}: {_reason(error)}; stop what listens there, or name another "
-                          "address") from None
+        raise _taken(address, key, error) from None
     return listener
 
 
@@ -102,6 +114,10 @@ def _is_own(host: str | int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _taken(address: str, key: str, error: OSError) -> ConfigError:
+    return ConfigError(f"{key} = {address}: {_reason(error)}; stop what listens there, or name another address")
 
 
 def _reason(error: OSError | UnicodeError) -> str:
