@@ -123,24 +123,35 @@ class GuardDesk:
         Raises:
             Unknown: nothing is known of it.
         """
-        cases = [case for case in self.cases() if name in case.accounts]
+        decision = self.decision(name)
         row = next(self._rows([(name, self._guard.watching.risk(name))]), None)
-        if row is None and not cases:
-            raise Unknown(f"nothing is known of an account '{name}'; the list of accounts has those that are "
+        return AccountSheet(row=row, name=name, parts=self._explained(name, row), decision=decision,
+                            cases=[case for case in self.cases() if name in case.accounts])
+
+    def decision(self, account: str) -> Decision | None:
+        """What was decided of an account, None before the first time.
+
+        Raises:
+            Unknown: nothing is known of it.
+        """
+        engine = self._engine
+        is_watched = engine is not None and account in engine.monitor.table
+        if not is_watched and not any(account in case.accounts for case in self._cases.all()):
+            raise Unknown(f"nothing is known of an account '{account}'; the list of accounts has those that are "
                           "remembered")
-        return AccountSheet(row=row, name=name, parts=self._explained(name, row), cases=cases,
-                            decision=self._cases.decision(name))
+        return self._cases.decision(account)
 
     def _rows(self, found: Sequence[tuple[str, float]]) -> Iterator[AccountRow]:
         """Accounts as rows of a list; one that was forgotten meanwhile is left out."""
-        engine = self._engine
+        engine, members = self._engine, self._guard.watching.campaigns
         for name, risk in found:
             known = engine.account(name) if engine is not None else None
             if engine is None or known is None:
                 continue
             yield AccountRow(
                 name=name, queries=known.queries, risk=risk, alarm_at_query=known.alarm_at_query,
-                leaked_bits=known.leaked_bits, reason=known.reasons[0].partition(" (")[0] if known.reasons else "",
+                is_member=name in members, leaked_bits=known.leaked_bits,
+                reason=known.reasons[0].partition(" (")[0] if known.reasons else "",
                 course=_course(engine, name, known), decision=self._cases.decision(name),
                 last_time=known.last_time)
 

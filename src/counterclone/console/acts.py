@@ -44,7 +44,7 @@ class Acts:
         if decision not in DECISIONS:
             raise HTTPException(400, f"expected one of {', '.join(DECISIONS)}")
         account = visit.form.get("account")
-        before = self._desk.account(account).decision if account else self._case(visit).decision
+        before = self._desk.decision(account) if account else self._case(visit).decision
         if (before or "") != visit.form.get("seen", ""):
             raise Conflict(f"somebody decided '{before}' since the page was shown; look again, then decide")
 

@@ -51,12 +51,11 @@ class Console:
         self._trail, self._sessions = trail, sessions
         pictures = Pictures()
         self._pages = pages.Pages(pictures)
-        self._style = pages.style()
         views, acts = Views(desk, trail, self._pages, pictures), Acts(desk, trail)
         entrance = Entrance(sessions, patience, trail, self._pages)
         self._app = Starlette(
             routes=[
-                Route("/console.css", self._serve_style), Route("/login", entrance.page),
+                *(Route(f"/{name}", _asset(name)) for name in pages.ASSETS), Route("/login", entrance.page),
                 Route("/login", entrance.enter, methods=["POST"]),
                 Route("/logout", self._act(self._leave), methods=["POST"]),
                 *(Route(path, self._view(view)) for path, view in views.by_path.items()),
@@ -127,5 +126,11 @@ class Console:
     def _session(self, request: Request) -> Session | None:
         return self._sessions.find(request.cookies.get(SESSION_COOKIE, ""))
 
-    async def _serve_style(self, request: Request) -> Response:
-        return Response(self._style, media_type="text/css", headers={"cache-control": "max-age=300"})
+
+def _asset(name: str) -> Endpoint:
+    """A file for everybody."""
+    content = pages.asset(name)
+
+    async def page(request: Request) -> Response:
+        return Response(content, media_type=pages.ASSETS[name], headers={"cache-control": "max-age=300"})
+    return page

@@ -53,6 +53,14 @@ class Desk(Protocol):
         """
         ...
 
+    def decision(self, account: str) -> str | None:
+        """What was decided of an account, None before the first time.
+
+        Raises:
+            Unknown: nothing is known of it.
+        """
+        ...
+
     def cases(self) -> list[CaseRow]:
         """All cases, the newest first."""
         ...

@@ -15,7 +15,8 @@ from counterclone.console.desk import DECISIONS
 from counterclone.console.drawings import Pictures, graph, sparkline
 from counterclone.report.page import Figure
 
-STYLE = "console.css"
+ASSETS = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
+"""Files that every page needs, by their media types."""
 SECTIONS = (("/", "Overview"), ("/accounts", "Accounts"), ("/campaigns", "Campaigns"), ("/cases", "Cases"),
             ("/audit", "Audit"), ("/tune", "Settings"), ("/marks", "Marks"), ("/configuration", "Configuration"),
             ("/trail", "Trail"))
@@ -46,9 +47,9 @@ class Pages:
         return HTMLResponse(self._templates.get_template(f"{name}.html").render(**facts), status)
 
 
-def style() -> str:
-    """The style sheet of all pages."""
-    return resources.files("counterclone.console").joinpath(STYLE).read_text(encoding="utf-8")
+def asset(name: str) -> bytes:
+    """A file that every page needs."""
+    return resources.files("counterclone.console").joinpath(name).read_bytes()
 
 
 def _time(seconds: float) -> str:

@@ -21,6 +21,7 @@ class AccountRow(Sheet, frozen=True):
         queries: rows that it asked.
         risk: 0 to 1.
         alarm_at_query: the number of queries at which it raised an alarm, None where it didn't.
+        is_member: whether it is one of a campaign.
         leaked_bits: upper bound on the bits that it got.
         reason: what is unlike honest accounts most plainly, "" for nothing.
         course: its p-value as it grew, by the number of queries.
@@ -32,6 +33,7 @@ class AccountRow(Sheet, frozen=True):
     queries: int
     risk: float
     alarm_at_query: int | None
+    is_member: bool
     leaked_bits: float
     reason: str
     course: Sequence[tuple[int, float]]

@@ -209,6 +209,9 @@ def _beside(comparisons: Sequence[Comparison]) -> str:
 def _course(explanation: Explanation) -> str:
     """The account's p-value against its number of queries, and the level of an alarm."""
     with drawing(8.6, 3.2, "course") as (figure, drawn):
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
+        plain = FuncFormatter(lambda value, place: f"{value:,.10g}")
         axes = figure.add_subplot()
         queries = [step.queries for step in explanation.course]
         axes.step(queries, [step.p_value for step in explanation.course], where="post", color=COLOURS[0],
@@ -221,6 +224,9 @@ def _course(explanation: Explanation) -> str:
             least = min(least, explanation.level)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(plain)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(plain)
         axes.set_ylim(10.0 ** (math.floor(math.log10(least)) - 0.3), 1.4)
         axes.set_xlabel("queries")
         axes.set_ylabel("p-value")

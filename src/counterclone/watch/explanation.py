@@ -140,11 +140,11 @@ def _comparisons(account: str, engine: Engine) -> list[Comparison]:
     monitor = engine.monitor
     row, table, reference = monitor.table.row(account), monitor.table, monitor.reference
     assert row is not None
-    kind = reference.ranked_as(table.kinds[int(table.columns.kinds[row])])
+    maxima, kind = table.columns.maxima[row], table.kinds[int(table.columns.kinds[row])]
+    p_values = reference.p_values(maxima[np.newaxis], kind)[0]
     found = []
-    for gauge, value, p_value in zip(reference.gauges, table.columns.maxima[row].tolist(),
-                                     engine.p_values(account).values(), strict=True):
-        honest = gauge.ranks[kind].values
+    for gauge, value, p_value in zip(reference.gauges, maxima.tolist(), p_values.tolist(), strict=True):
+        honest = gauge.ranks[reference.ranked_as(kind)].values
         places = np.linspace(0, len(honest) - 1, min(len(honest), _HONEST_SHOWN)).round().astype(np.intp)
         found.append(Comparison(
             detector=gauge.kind, words=gauge.words, value=value if np.isfinite(value) else None, p_value=p_value,

@@ -15,7 +15,7 @@ SUSPECTED_RISK = 0.5
 
 def ranked(monitor: Monitor, campaigns: Mapping[str, float], *, containing: str = "",
            least: float = 0.0) -> list[tuple[str, float]]:
-    """Accounts and their risks, the riskiest first, of those as risky the busiest.
+    """Accounts and their risks, the riskiest first, of those the least like honest ones, then the busiest.
 
     Any thread may ask while another feeds.
 
@@ -29,11 +29,12 @@ def ranked(monitor: Monitor, campaigns: Mapping[str, float], *, containing: str 
     places = [place for place in table.places if not wanted or wanted in place[0].casefold()]
     rows = np.array([row for _, row in places], dtype=np.intp)
     columns = table.columns
-    risks = _risks(columns.course[rows, -1], monitor.level)
+    p_values = columns.course[rows, -1]
+    risks = _risks(p_values, monitor.level)
     if campaigns:
         of_campaigns = np.array([campaigns.get(name, 0.0) for name, _ in places])
         risks = np.maximum(risks, of_campaigns)
-    order = np.lexsort((-columns.counts[rows], -risks))
+    order = np.lexsort((-columns.counts[rows], p_values, -risks))
     return [(places[i][0], float(risks[i])) for i in order[:int((risks >= least).sum())].tolist()]
 
 
