@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ from counterclone.randomness import generator
 SEEDS = range(3)
 FULL, STUDENT = Schedule(4e-3, 64), Schedule(3e-3, 32)
 TOP = 5
+CORES = 2
+"""Students that learn at a time, each on one thread."""
 
 
 class Arm(NamedTuple):
@@ -50,23 +53,32 @@ Measure = Callable[[Transformer], dict[str, float]]
 
 def tried(arms: list[Arm], base: Transformer, measure: Measure, schedule: Schedule) -> list[dict[str, object]]:
     """A row for each arm: means, and the least and the largest of what was measured."""
+    def taught(arm: Arm, seed: int) -> dict[str, float]:
+        student, started = base.copy(), time.thread_time()
+        checks = student.learn(arm.lesson(seed), schedule, generator(seed, "student"))
+        seconds = time.thread_time() - started
+        return measure(student) | {"checks": len(checks), "cpu_seconds": seconds}
+
     rows = []
-    for arm in arms:
-        found, seconds, checks = [], [], []
-        for seed in arm.seeds:
-            student, started = base.copy(), time.process_time()
-            checks.append(len(student.learn(arm.lesson(seed), schedule, generator(seed, "student"))))
-            seconds.append(time.process_time() - started)
-            found.append(measure(student))
-        row: dict[str, object] = {"arm": arm.name, "queries": arm.n, "seeds": len(arm.seeds)}
-        for name in found[0]:
-            values = [each[name] for each in found]
-            row |= {name: round(float(np.mean(values)), 4), f"{name}_least": round(min(values), 4),
-                    f"{name}_most": round(max(values), 4)}
-        row |= {"checks": round(float(np.mean(checks))), "cpu_seconds": round(float(np.mean(seconds)), 1)}
-        rows.append(row)
-        print(row, file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(CORES) as pool:  # torch's work gives up the interpreter's lock
+        begun = [[pool.submit(taught, arm, seed) for seed in arm.seeds] for arm in arms]
+        for arm, students in zip(arms, begun, strict=True):
+            rows.append(_row(arm, [each.result() for each in students]))
+            print(rows[-1], file=sys.stderr, flush=True)
     return rows
+
+
+def _row(arm: Arm, found: list[dict[str, float]]) -> dict[str, object]:
+    row: dict[str, object] = {"arm": arm.name, "queries": arm.n, "seeds": len(found)}
+    for name in found[0]:
+        values = [each[name] for each in found]
+        mean = float(np.mean(values))
+        if name in ("checks", "cpu_seconds"):
+            row[name] = round(mean, 1)
+        else:
+            row |= {name: round(mean, 4), f"{name}_least": round(min(values), 4),
+                    f"{name}_most": round(max(values), 4)}
+    return row
 
 
 def answered(prompts: Tokens, written: Written, *, shows_top: bool = False) -> Lesson:
@@ -143,7 +155,8 @@ def _majority(served: Tokens) -> float:
 
 N_CONTEXTS = 1_000
 RIVAL = FULL._replace(most=4_500_000)
-MOST_STUDENT = 1_400_000
+OPEN = FULL._replace(most=9_000_000)
+"""Three times what it takes to the plateau."""
 FEW, MANY = 600, 6_000
 
 
@@ -183,7 +196,7 @@ def open_text() -> results.Result:
             Arm("text and top-5", MANY, asked(target, MANY, shows_top=True)),
             Arm("control: public text", MANY, real(public), range(1))]
     floors = {"the public model": measure(base), "the rival itself": measure(rival)}
-    rows: list[dict[str, object]] = [*tried(arms, base, measure, STUDENT._replace(most=MOST_STUDENT))]
+    rows: list[dict[str, object]] = [*tried(arms, base, measure, OPEN)]
     rows += [dict.fromkeys(rows[0], "") | {"arm": name} | {key: round(value, 4) for key, value in found.items()}
              for name, found in floors.items()]
     return results.Result("audit_llm_open", rows)
@@ -192,6 +205,6 @@ def open_text() -> results.Result:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for run in {"narrow": narrow, "open": open_text} if len(sys.argv) == 1 else sys.argv[1:]:
-        began = time.process_time()
+        began, used = time.perf_counter(), time.process_time()
         results.show({"narrow": narrow, "open": open_text}[run]())
-        print(f"{run}: {time.process_time() - began:.0f} seconds of CPU")
+        print(f"{run}: {time.perf_counter() - began:.0f} seconds, {time.process_time() - used:.0f} of CPU")

@@ -49,7 +49,7 @@ class Logprobs(NamedTuple):
     @property
     def n_values(self) -> int:
         """How many numbers are told."""
-        return int(np.isfinite(self.chosen).sum() + np.isfinite(self.top).sum())
+        return int(np.count_nonzero(np.isfinite(self.chosen)) + np.count_nonzero(np.isfinite(self.top)))
 
 
 class Usage(NamedTuple):

@@ -83,7 +83,7 @@ class Shown:
 
 def _rounded(values: NDArray[np.float64], decimals: int) -> NDArray[np.float64]:
     """Rounded, without a negative zero."""
-    return np.round(values, decimals) + 0.0
+    return values.round(decimals) + 0.0
 
 
 def _largest(top: NDArray[np.float64], n_kept: int) -> NDArray[np.float64]:

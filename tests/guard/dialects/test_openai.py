@@ -168,6 +168,25 @@ def test_unwritten_numbers_stay_null() -> None:
         "tokens": ["a", "b"], "token_logprobs": [None, -1.25], "top_logprobs": [None, {"b": -1.25}]}
 
 
+def test_tokens_with_more_and_with_fewer_likeliest_ones() -> None:
+    def told(*numbers: float) -> list[dict[str, object]]:
+        return [{"token": f"w{number}", "logprob": number} for number in numbers]
+
+    def document(*tops: list[dict[str, object]] | None) -> dict[str, Any]:
+        entries = [{"token": "a", "logprob": -1.0, "top_logprobs": top} for top in tops]
+        return {"choices": [{"text": "", "logprobs": {"content": entries[:2], "refusal": entries[2:]}}]}
+
+    answer = read(document(told(-1, -2, -3), None, told(-5, -6)))
+    assert answer.speech is not None
+    found = answer.speech.logprobs
+    assert found is not None
+    nan = math.nan
+    np.testing.assert_array_equal(found.top, [[-1, -2, -3], [nan, nan, nan], [-5, -6, nan]])
+    shown = found._replace(top=np.where(found.top < -2, nan, found.top))
+    written = OPENAI.write_answer(answer.with_speech(answer.speech._replace(logprobs=shown)), {})
+    assert orjson.loads(written.content) == document(told(-1, -2), None, [])
+
+
 @pytest.mark.parametrize("choice", [
     {"logprobs": {"content": [{"token": "a", "prob": 0.5, "logprob": -0.7, "top_logprobs": []}]}},
     {"logprobs": {"content": [{"token": "a"}]}}, {"logprobs": {"content": ["a"]}},

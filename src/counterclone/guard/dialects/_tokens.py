@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter, setitem
 from typing import Any, Protocol
 
@@ -32,13 +32,15 @@ class Tokens(Protocol):
 
     Attributes:
         chosen: the number of each token, None where there is none.
-        tops: those of the likeliest ones, for each token.
+        likely: those of the likeliest ones, of one token after the other.
+        widths: how many of these each token has.
     """
 
     chosen: Floats
-    tops: list[Floats]
+    likely: Floats
+    widths: list[int]
 
-    def put(self, chosen: Floats, tops: list[list[float]]) -> None:
+    def put(self, chosen: Floats, likely: list[float]) -> None:
         """Write other numbers; a NaN among the likeliest takes its token out."""
         ...
 
@@ -61,10 +63,12 @@ class Objects:
         self._owner, self._field, self._parent = owner, field, parent
         self._entries = entries = _json.load_answer(owner[field])
         try:
-            self.chosen: Floats = list(map(_logprob, entries))
             self._lists = [each.get("top_logprobs") or [] for each in entries]
-            self.tops: list[Floats] = [list(map(_logprob, listed)) for listed in self._lists]
-            firsts = [*entries[:1], *(self._lists[0][:1] if entries else ())]  # a server's are all alike
+            self._likely = list(chain.from_iterable(self._lists))
+            self.chosen: Floats = list(map(_logprob, entries))
+            self.likely: Floats = list(map(_logprob, self._likely))
+            self.widths = list(map(len, self._lists))
+            firsts = [*entries[:1], *self._likely[:1]]  # a server's are all alike
             others = [value for each in firsts for name, value in each.items() if name not in _KNOWN]
         except (TypeError, KeyError, AttributeError):
             raise AnswerError(_MALFORMED) from None
@@ -72,14 +76,12 @@ class Objects:
             raise AnswerError("the answer's log-probabilities have a field with other numbers that no policy "
                               "reads; ask the server for plain ones")
 
-    def put(self, chosen: Floats, tops: list[list[float]]) -> None:
+    def put(self, chosen: Floats, likely: list[float]) -> None:
         """Write other numbers; a NaN among the likeliest takes its token out."""
         _set(self._entries, chosen)
-        for listed, values in zip(self._lists, tops, strict=True):
-            if len(listed) > len(values):
-                del listed[len(values):]
-            _set(listed, values)
-            if listed and math.isnan(sum(values)):
+        _set(self._likely, likely)
+        if math.isnan(sum(likely)):
+            for listed in self._lists:
                 listed[:] = [each for each in listed if not math.isnan(each["logprob"])]
         self._owner[self._field] = msgspec.Raw(orjson.dumps(self._entries))
 
@@ -111,19 +113,21 @@ class Columns:
         found = _json.load_answer(owner["top_logprobs"]) if "top_logprobs" in owner else None
         self._is_listed = isinstance(found, list)
         try:
-            self._names = [list(each or ()) for each in found or [None] * len(self.chosen)]
-            self.tops: list[Floats] = [list((each or {}).values()) for each in found or [None] * len(self.chosen)]
+            self._tops: list[dict[str, float]] = [each or {} for each in found or [None] * len(self.chosen)]
+            self.likely: Floats = [number for each in self._tops for number in each.values()]
         except (TypeError, AttributeError):
             raise AnswerError(_MALFORMED) from None
-        if not isinstance(self.chosen, list) or len(self.tops) != len(self.chosen):
+        if not isinstance(self.chosen, list) or len(self._tops) != len(self.chosen):
             raise AnswerError(_MALFORMED)
+        self.widths = list(map(len, self._tops))
 
-    def put(self, chosen: Floats, tops: list[list[float]]) -> None:
+    def put(self, chosen: Floats, likely: list[float]) -> None:
         """Write other numbers; a NaN among the likeliest takes its token out."""
         self._owner["token_logprobs"] = msgspec.Raw(orjson.dumps(chosen))
         if self._is_listed:
-            listed = [{name: value for name, value in zip(names, values, strict=False) if not math.isnan(value)}
-                      if names else None for names, values in zip(self._names, tops, strict=True)]
+            numbers = iter(likely)
+            listed = [{name: value for name, value in zip(each, numbers, strict=False) if not math.isnan(value)}
+                      if each else None for each in self._tops]
             self._owner["top_logprobs"] = msgspec.Raw(orjson.dumps(listed))
 
     def drop(self) -> None:
@@ -167,12 +171,12 @@ def stacked(found: Sequence[Tokens]) -> Logprobs | None:
         return None
     try:
         chosen = np.array([value for each in found for value in each.chosen], dtype=np.float64)
-        tops = [values for each in found for values in each.tops]
-        if chosen.ndim > 1:
+        likely = np.array([value for each in found for value in each.likely], dtype=np.float64)
+        if chosen.ndim > 1 or likely.ndim > 1:
             raise AnswerError(_MALFORMED)
-        return Logprobs(chosen, _matrix(tops))
     except (TypeError, ValueError, OverflowError):
         raise AnswerError(_MALFORMED) from None
+    return Logprobs(chosen, _matrix(likely, [width for each in found for width in each.widths]))
 
 
 def put(found: Sequence[Tokens], logprobs: Logprobs | None) -> None:
@@ -181,24 +185,31 @@ def put(found: Sequence[Tokens], logprobs: Logprobs | None) -> None:
         for each in found:
             each.drop()
         return
-    n_shown = int(np.flatnonzero(~np.isnan(logprobs.top).all(axis=0)).max(initial=-1)) + 1
     chosen: Floats = logprobs.chosen.tolist()
     if np.isnan(logprobs.chosen).any():
         chosen = [None if value is None or math.isnan(value) else value for value in chosen]
-    tops = logprobs.top[:, :n_shown].tolist()
     start = 0
     for each in found:
         end = start + len(each.chosen)
-        each.put(chosen[start:end], tops[start:end])
+        each.put(chosen[start:end], _flat(logprobs.top[start:end], each.widths))
         start = end
 
 
-def _matrix(tops: list[Floats]) -> NDArray[np.float64]:
-    """Ragged rows as a matrix, NaN where one is shorter."""
-    widths = set(map(len, tops))
-    if len(widths) <= 1:
-        return np.array(tops, dtype=np.float64).reshape(len(tops), *widths or (0,))
-    matrix = np.full((len(tops), max(widths)), math.nan)
-    for row, values in zip(matrix, tops, strict=True):
-        row[:len(values)] = values
-    return matrix
+def _matrix(likely: NDArray[np.float64], widths: list[int]) -> NDArray[np.float64]:
+    """Numbers of one token after the other as a row for each token, NaN where one has fewer than another."""
+    if min(widths) == max(widths):
+        return likely.reshape(len(widths), widths[0])
+    top = np.full((len(widths), max(widths)), math.nan)
+    top[_is_there(widths, top.shape[1])] = likely
+    return top
+
+
+def _flat(top: NDArray[np.float64], widths: list[int]) -> list[float]:
+    """What `_matrix` made a matrix of."""
+    is_full = min(widths, default=0) == top.shape[1]
+    flat: list[float] = (top.ravel() if is_full else top[_is_there(widths, top.shape[1])]).tolist()
+    return flat
+
+
+def _is_there(widths: list[int], most: int) -> NDArray[np.bool_]:
+    return np.arange(most) < np.array(widths, dtype=np.intp)[:, None]
