@@ -84,6 +84,13 @@ def test_what_is_missing_is_said(name: str, known: Facts, standing: str, why: st
     assert why in found.why
 
 
+def test_a_version_that_came_back_shows_that_one_can_be() -> None:
+    history = (*FACTS.history, msgspec.structs.replace(FACTS.history[0], since=NOW))
+    found = control(facts(history=history, n_versions=3), "rollback")
+    assert found.standing == "in place"
+    assert f"{FACTS.history[0].digest} was put back" in found.why
+
+
 def test_an_undecided_suspicion_is_said_though_tiers_act() -> None:
     found = control(facts(cases=(OPENED, DECIDED)), "response")
     assert found.standing == "in place"

@@ -160,7 +160,8 @@ def _followed(facts: Facts) -> _Found:
 
 def _checked(facts: Facts) -> _Found:
     others = " Others than its owner may write it." if facts.in_place.is_writable_by_others else ""
-    return _Found("partly", f"A file with mistakes changes nothing. Unsigned: who may write it decides.{others}",
+    return _Found("partly", "A file with mistakes changes nothing, and the console's changes take its token and "
+                            f"leave a trail. The file isn't signed: who may write it decides.{others}",
                   "Keep it where only a reviewed change gets" + (", and `chmod go-w` it." if others else "."))
 
 
@@ -168,8 +169,10 @@ def _restored(facts: Facts) -> _Found:
     if facts.n_versions < 2:
         return _Found("missing", "No earlier version is on record here.",
                       "Run the guard: each version goes into its history.")
-    return _Found("partly", "Each earlier version is in the history, whole; nothing shows that one was put back.",
-                  "Try it: put one back, and compare the digest that `counterclone check` prints.")
+    if (version := facts.put_back) is not None:
+        return _Found("in place", f"Earlier versions are in the history, whole; {version.digest} was put back.")
+    return _Found("partly", "Earlier versions are in the history, whole; nothing shows that one was put back.",
+                  "Try it: put one back in the console, and see that its digest is in force again.")
 
 
 _CONTROLS: tuple[tuple[str, tuple[str, ...], Callable[[Facts], _Found]], ...] = (

@@ -214,6 +214,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return [case for case in self.cases if any(each.kind in kinds for each in case.evidence)]
 
     @property
+    def put_back(self) -> Version | None:
+        """The last version that had been in force before, None where none had."""
+        digests = [version.digest for version in self.history]
+        return next((self.history[place] for place in reversed(range(len(digests)))
+                     if digests[place] in digests[:place]), None)
+
+    @property
     def open_cases(self) -> list[Case]:
         """Those that nobody has decided on."""
         return [case for case in self.cases if case.decision is None]
