@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from counterclone.budgets import DAY, Limit
+from counterclone.budgets import Limit
 from counterclone.protocols import Detector
 from counterclone.randomness import Prf
 from counterclone.statistics import Interval, proportion
@@ -37,11 +37,6 @@ class Crowd:
     def __len__(self) -> int:
         """Ordinary accounts, those without a class of their own."""
         return sum(not kind for kind in self.honest.kinds)
-
-    @property
-    def days(self) -> float:
-        """That the traffic spans."""
-        return max(float(np.ptp(self.honest.exchanges.times)) / DAY, 1.0)
 
     def limited(self, limit: Limit) -> Interval:
         """The share of ordinary accounts that a limit on queries would have refused at least once."""

@@ -42,9 +42,10 @@ def settings(own: Iterable[Table] = ()) -> list[Setting]:
     found: list[tuple[Table, ...]] = [(), tuple(own), ({"kind": "labels"},)]
     found += [(table,) for table in (*roundings, *tops, *noises)]
     found += [(top, rounding) for top, rounding in itertools.product(tops, roundings[1:])]
-    found += [({"kind": "temperature", "temperature": heat}, _rounding(2)) for heat in TEMPERATURES]
+    found += [({"kind": "temperature", "temperature": heat}, _rounding(decimals))
+              for heat, decimals in itertools.product(TEMPERATURES, (2, 1))]
     found += [(noise, _rounding(decimals)) for noise, decimals in itertools.product(noises, (2, 1))]
-    found += [({"kind": "reverse_sigmoid", "beta": beta}, _rounding(2)) for beta in (0.4, 0.7)]
+    found += [({"kind": "reverse_sigmoid", "beta": beta}, _rounding(2)) for beta in (0.2, 0.4, 0.7)]
     return [Setting(name, policies) for name, policies in {name_of(each): each for each in found}.items()]
 
 

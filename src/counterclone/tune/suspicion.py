@@ -22,7 +22,7 @@ from counterclone.tune.crowd import Crowd
 from counterclone.tune.economics import Bound, reached
 from counterclone.watch.calibration import CHECKPOINTS, Stretches
 from counterclone.watch.engine import reference_of
-from counterclone.watch.levels import account_level
+from counterclone.watch.levels import DAYS_PER_YEAR, account_level
 
 RISKS = (0.5, 0.8, 0.95, 1.0)
 """Bars of tiers; at the last an account raises an alarm."""
@@ -52,7 +52,8 @@ class Suspicion:
     """Takes the queries of an audit's trials, and tells what a watch of one account at a time thinks of them.
 
     A copier paces itself here as honest accounts do: gaps are drawn from theirs. Margins aren't told by what was
-    served, so that they count for nothing; where they would stand out, an alarm comes sooner.
+    served, so that they count for nothing; where they would stand out, an alarm comes sooner. Risks are those in a
+    watch that has gone on for a year with as many accounts.
 
     Args:
         crowd: honest accounts.
@@ -67,7 +68,7 @@ class Suspicion:
         self._plans: list[Plan] = []
         self._parts: list[Exchanges] = []
         self.reference = reference_of(crowd.honest, crowd.detectors, crowd.key)
-        self.level = account_level(crowd.false_alarms_per_year, crowd.days, len(crowd.honest))
+        self.level = account_level(crowd.false_alarms_per_year, DAYS_PER_YEAR, len(crowd.honest))
 
     @property
     def problems(self) -> tuple[str, ...]:
