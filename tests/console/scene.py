@@ -135,11 +135,11 @@ class Visitor:
     def get(self, path: str) -> httpx.Response:
         return self._ask("GET", path)
 
-    def send(self, path: str, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+    def send(self, path: str, headers: dict[str, str] | None = None, /, **fields: str) -> httpx.Response:
         """Send a form with these fields alone."""
         return self._ask("POST", path, fields, headers)
 
-    def submit(self, page: str, path: str, **fields: str) -> httpx.Response:
+    def submit(self, page: str, path: str, /, **fields: str) -> httpx.Response:
         """Send a form of a page with its token."""
         return self.send(path, form_token=token_of(self.get(page)), **fields)
 
