@@ -271,6 +271,15 @@ def test_others_that_may_write_the_file_are_seen(tmp_path: Path) -> None:
         assert in_place(Config(), path, {}).is_writable_by_others is expected
 
 
+def test_honest_traffic_that_is_not_there_watches_nobody(tmp_path: Path) -> None:
+    write(tmp_path)
+    path, watched = tmp_path / "counterclone.toml", settings(watch={"benign": "benign.jsonl"})
+    assert not in_place(watched, path, {}).is_watched
+    (tmp_path / "benign.jsonl").touch()
+    assert in_place(watched, path, {}).is_watched
+    assert not in_place(settings(watch={"benign": "benign.jsonl"}, journal={"path": ""}), path, {}).is_watched
+
+
 def test_a_long_value_is_cut(tmp_path: Path) -> None:
     write(tmp_path)
     rule = {"kind": "range", "low": [0.0] * 784, "high": 1.0}

@@ -30,7 +30,7 @@ def in_place(config: Config, path: Path, copies: Mapping[str, Copied]) -> InPlac
     Raises:
         ConfigError: settings that can't work together.
     """
-    guard, watch, journal = config.guard, config.watch, config.journal
+    guard, watch = config.guard, config.watch
     limits = terms(config, copies)[""].limits
     told = (("a webhook", watch.webhook_url), ("syslog", watch.syslog))
     return InPlace(
@@ -43,7 +43,7 @@ def in_place(config: Config, path: Path, copies: Mapping[str, Copied]) -> InPlac
         acts=any(tier.action != "review" for tier in guard.tier),
         classes=tuple(f"{group.name}: {counted(len(group.accounts), 'account')}"
                       for group in config.accounts.class_),
-        marks=tables(config.mark), journal=_kept(config), is_watched=bool(watch.benign and journal.path),
+        marks=tables(config.mark), journal=_kept(config), is_watched=_is_watched(config, path.parent),
         false_alarms_per_year=watch.false_alarms_per_year, told=tuple(name for name, place in told if place),
         is_writable_by_others=bool(path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)))
 
@@ -102,6 +102,12 @@ def _kept(config: Config) -> str:
         return ""
     days = f"for {journal.retention_days:,} days" if journal.retention_days else "for ever"
     return f"{days}, {'with' if journal.payloads else 'without'} queries and answers"
+
+
+def _is_watched(config: Config, folder: Path) -> bool:
+    """Whether a guard has a journal to follow and honest traffic to compare it with."""
+    benign = config.watch.benign
+    return bool(benign and config.journal.path) and (folder / benign).exists()
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _settings(found: InPlace) -> Iterator[tuple[str, str]]:
         yield name, "; ".join(lines) or "none"
     yield "journal", found.journal or "none"
     yield "watch", (f"accounts and campaigns, {found.false_alarms_per_year:g} false alarms a year"
-                    if found.is_watched else "the guard doesn't: [watch] benign names no honest traffic")
+                    if found.is_watched else "the guard doesn't: [watch] benign leads to no honest traffic")
     yield "alarms go to", ", ".join(("cases", *found.told))
 
 
