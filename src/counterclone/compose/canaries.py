@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,37 +13,12 @@ from counterclone import config as configuration
 from counterclone import plugins
 from counterclone.compose import mark_keys
 from counterclone.errors import ConfigError
-from counterclone.evidence import Served
 from counterclone.marks.canaries import Canaries
 from counterclone.prove.custody import Custody, mark_key
+from counterclone.prove.written import Canary, Text
 from counterclone.queries import canonical_value
-from counterclone.randomness import Prf
 
 logger = logging.getLogger(__name__)
-
-
-class Text(msgspec.Struct, frozen=True):
-    """A prompt or an answer."""
-
-    text: str
-
-
-class Canary(msgspec.Struct, frozen=True):
-    """A line of the list.
-
-    Attributes:
-        account: whom it was served to.
-        query: the prompt.
-        answer: what was served.
-        own: what the model had written.
-        time: seconds since 1970.
-    """
-
-    account: str
-    query: Text
-    answer: Text
-    own: Text
-    time: float = 0.0
 
 
 class CanaryWriter:
@@ -98,36 +72,3 @@ class CanaryWriter:
     def close(self) -> None:
         """Close the list."""
         os.close(self._list)
-
-
-def served(path: Path, mark: Canaries, key: Prf, accounts: Sequence[str]) -> Served:
-    """What a list holds, of some accounts or all, each prompt once.
-
-    Raises:
-        ConfigError: it can't be read, holds what the key didn't write, or nothing is left.
-    """
-    try:
-        lines = msgspec.json.Decoder(Canary).decode_lines(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(f"--texts {path}: {error}; expected the list that a CanaryWriter wrote") from None
-    first: dict[bytes, Canary] = {}
-    whom: dict[bytes, set[str]] = {}
-    for line in lines:
-        cell = canonical_value(line.query.text)
-        first.setdefault(cell, line)
-        whom.setdefault(cell, set()).add(line.account)
-    cells = [cell for cell in first if not accounts or whom[cell] & set(accounts)]
-    if not cells:
-        raise ConfigError(f"--texts {path}: holds no text of {', '.join(accounts) or 'anybody'}; name the list "
-                          "that the CanaryWriter wrote")
-    own = [first[cell].own.text for cell in cells]
-    written = mark.embed_text(key, cells, own)
-    if [first[cell].answer.text for cell in cells] != list(written.texts) or not written.roles.all():
-        raise ConfigError(f"--texts {path}: has texts that this commitment's key didn't write; name the list "
-                          "of this commitment, or choose another with --commitment")
-    return Served(
-        inputs=[first[cell].query.text for cell in cells], cells=cells, roles=written.roles, truths=mark.read(own),
-        labels=mark.read(written.texts), accounts=[tuple(sorted(whom[cell])) for cell in cells],
-        classes=mark.n_variants)
-
-
