@@ -112,6 +112,16 @@ def test_a_copy_that_was_not_reached_is_no_safety() -> None:
     assert "wasn't reached; the nearest one agrees on 93.1%" in printed(with_audit(copies=()))
 
 
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({}, "is likely for a copy of what 1 account got, if it learnt 50% of the marks"),
+    ({"found": 0, "most": 12, "power": 0.41}, "may fail: 41% for a copy of what the account with the most marked"),
+    ({"found": 0, "most": 12, "power": 0.41}, "which lacks 8"),
+    ({"found": 0, "needed": None, "power": 0.0}, "which lacks thousands")])
+def test_what_a_proof_lacks_is_said(changes: dict[str, Any], expected: str) -> None:
+    words = seen(facts(outlook=(msgspec.structs.replace(OUTLOOK, **changes),))).words
+    assert expected in words
+
+
 def test_what_could_not_be_read_is_said_first() -> None:
     text = printed(facts(problems=("ledger: one of the first 3 records was changed",)))
     assert "Not read: ledger: one of the first 3 records was changed." in text

@@ -31,7 +31,7 @@ def _known(facts: Facts) -> Iterator[str]:
     if facts.open_cases:
         yield f"Waiting for somebody's decision: {counted(len(facts.open_cases), 'case')}."
     if not any(each.found for each in facts.outlook):
-        yield "A copy that turns up tomorrow couldn't be proven yet by what any single account was served."
+        yield "A copy that turns up tomorrow may not be proven: no account was served enough marked answers yet."
 
 
 def _copied(facts: Facts) -> Iterator[str]:

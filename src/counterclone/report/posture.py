@@ -62,14 +62,12 @@ def _sections(posture: Posture) -> Iterator[Table]:
 
 def _summary(posture: Posture) -> Table:
     facts, standings = posture.facts, [control.standing for control in posture.controls]
-    found = max((each.found for each in facts.outlook), default=0)
     rows = [
         ("controls", ", ".join(f"{standings.count(standing)} {SIGNS[standing]}" for standing in SIGNS)),
         ("a 90 % copy", _copy(facts.audit)),
         ("traffic", _asked(facts.traffic)),
         ("cases", f"{len(facts.cases):,}, of these {len(facts.open_cases):,} undecided"),
-        ("a proof", f"would do for a copy of {counted(found, 'account')}'s answers, if it learnt half of the marks"
-         if found else "isn't possible yet by what any one account was served")]
+        ("a proof", _provable(facts.outlook))]
     return Table(caption="Where it stands", heads=("", ""), rows=tuple(rows), is_prose=True,
                  notes=tuple(f"Not read: {problem}." for problem in facts.problems))
 
@@ -90,6 +88,17 @@ def _asked(traffic: Traffic | None) -> str:
         return "nothing is journalled"
     return (f"{counted(traffic.rows, 'row')} of {counted(traffic.accounts, 'account')}; answers released "
             f"{traffic.bits:,.0f} bits at most")
+
+
+def _provable(outlook: Sequence[Outlook]) -> str:
+    best = max(outlook, key=lambda each: (each.found, each.power), default=None)
+    if best is None:
+        return "isn't possible: no account was served a marked answer"
+    if best.found:
+        return (f"is likely for a copy of what {counted(best.found, 'account')} got, if it learnt {TAKEN_UP:.0%} "
+                "of the marks")
+    return (f"may fail: {best.power:.0%} for a copy of what the account with the most marked answers got, which "
+            f"lacks {_number(best.missing)}")
 
 
 def _revealed(facts: Facts) -> Table:
