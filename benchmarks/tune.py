@@ -24,7 +24,7 @@ from counterclone.watch.engine import detectors
 from counterclone.watch.honest import Honest
 
 SEED = 0
-BUDGETS = (20, 50, 100, 300)
+BUDGETS = (50, 100, 300)
 MOST_SECONDS = 1200.0
 N_HONEST, DAYS = 2000, 30.0
 DEPLOYMENT = Deployment(price=Price(usd_per_query=1.5e-3), training_cost_usd=250.0,

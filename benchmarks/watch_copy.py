@@ -50,10 +50,12 @@ DEFAULT: Policies = ({"kind": "rounding", "decimals": 1},)
 """What `benchmarks.tune` chooses on digits within the default limits."""
 QUERIES = 2000
 """Of the copier in all: more than its pool holds of the digits', which it then asks again."""
-N_REFERENCE, N_CROWD, DAYS = 12_000, 500, 30
-"""With 500 accounts, twelve false alarms a year and 6,000 that calibrate, alarms begin on the sixth day."""
+N_REFERENCE, N_CROWD, DAYS = 6000, 250, 30
+"""With 250 accounts, twelve false alarms a year and 3,000 that calibrate, the level can be reached from day 6 on,
+and on the first days, when few accounts have come."""
 RATE = 12.0
 _KEY = Prf.from_secret("watch_copy")
+_TAUGHT: dict[tuple[str, bytes], list[float]] = {}
 
 
 def run() -> results.Result:
@@ -81,8 +83,7 @@ def simulated(bed: Bed, known: Population, crowd: Population, copier: Population
     day, honest_alarms = _first_alarm(known, everybody, searches=bed.name in SEARCHED)
     held = is_copier if day is None else is_copier & (_days(everybody) <= day)
     return {"alarm_day": None if day is None else day + 1, "queries": int(held.sum()),
-            "honest_alarms": honest_alarms, "undefended": fidelity(bed, everybody, held, ()),
-            "default": fidelity(bed, everybody, held, DEFAULT)}
+            "honest_alarms": honest_alarms, **fidelities(bed, *everybody.raw(held))}
 
 
 def summary(bed: Bed, rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
@@ -100,13 +101,19 @@ def summary(bed: Bed, rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
             "default": statistics.median(row["default"] for row in rows)}
 
 
-def fidelity(bed: Bed, everybody: Population, held: NDArray[np.bool_], policies: Policies) -> float:
-    """Of the better of two copies of these exchanges: by the rows as they are served, and by their labels."""
-    inputs, own = everybody.raw(held)
-    rows = _served(inputs, own, policies)
-    labels = np.eye(bed.n_classes)[top_labels(rows)]
-    truth = _truth(bed)
-    return round(max(odometer.read(Answered(inputs, taught), truth).fidelity for taught in (rows, labels)), 3)
+def fidelities(bed: Bed, inputs: Inputs, rows: Rows) -> dict[str, float]:
+    """Of the better of two copies of these exchanges: by the rows as they are served, and by their labels.
+
+    What is told apart by its accounts only is the same to a student, and taught once.
+    """
+    key = (bed.name, np.asarray(inputs).tobytes())
+    if key not in _TAUGHT:
+        truth = _truth(bed)
+        labels, *settings = (odometer.read(Answered(inputs, taught), truth).fidelity
+                             for taught in (np.eye(bed.n_classes)[top_labels(rows)], rows,
+                                            _served(inputs, rows, DEFAULT)))
+        _TAUGHT[key] = [round(max(labels, each), 3) for each in settings]
+    return dict(zip(("undefended", "default"), _TAUGHT[key], strict=True))
 
 
 def _served(inputs: Inputs, rows: Rows, policies: Policies) -> Rows:

@@ -12,9 +12,10 @@ import orjson
 import pytest
 
 from counterclone import config
-from counterclone.compose.tune import edited
+from counterclone.compose.tune import edited, marked
 from counterclone.errors import ConfigError
 from counterclone.randomness import generator
+from counterclone.tune.quotas import Quota
 
 MODEL = """\
 import numpy as np
@@ -49,6 +50,10 @@ def folder(tmp_path: Path) -> Path:
                  for row, label in zip(x[rows], y[rows], strict=True)]
         (tmp_path / name).write_text("\n".join(["a,b,c,d,label", *lines]), encoding="utf-8")
     (tmp_path / "counterclone.toml").write_text(FILE, encoding="utf-8")
+    honest = [{"time": 1.764e9 + 3600 * hour + account, "account": f"a{account}",
+               "query": {"features": rng.normal(size=4).tolist()}, "answer": {"label": 0}}
+              for hour in range(5) for account in range(400)]
+    (tmp_path / "honest.jsonl").write_bytes(b"\n".join(map(orjson.dumps, honest)))
     return tmp_path
 
 
@@ -60,7 +65,7 @@ def run(folder: Path, *more: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_the_verb_chooses_and_writes_with_comments_kept(folder: Path) -> None:
-    done = run(folder, "--json", "--write", "--report", "page.html")
+    done = run(folder, "--json", "--write", "--report", "page.html", "--benign", "honest.jsonl")
     assert done.returncode == 0, done.stderr.decode()
     found = orjson.loads(done.stdout)
     assert {"points", "chosen"} <= found.keys()
@@ -71,8 +76,10 @@ def test_the_verb_chooses_and_writes_with_comments_kept(folder: Path) -> None:
     text = (folder / "counterclone.toml").read_text(encoding="utf-8")
     assert "# what we promised to our users" in text
     assert "limit_queries_per_minute = 60  # ours" in text
-    policies = config.load(folder / "counterclone.toml").guard.policy
-    assert list(policies) == found["chosen"]
+    guard = config.load(folder / "counterclone.toml").guard
+    assert list(guard.policy) == found["chosen"]
+    assert found["honest_accounts"] == 400
+    assert (found["chosen_limit"]["key"], guard.limit_queries_per_day) == ("limit_queries_per_day", 10)
     page = (folder / "page.html").read_text(encoding="utf-8")
     assert "<svg" in page
     assert "(chosen)" in page
@@ -89,6 +96,24 @@ def test_a_file_with_other_policies_reads_as_they_are(before: str) -> None:
     document["guard"].pop("policy")
     assert document == without
     assert "policy" not in tomllib.loads(edited(before, []))["guard"]
+
+
+def test_honest_traffic_that_isnt_there_is_told(folder: Path) -> None:
+    done = run(folder, "--benign", "nowhere.jsonl")
+    assert done.returncode == 2
+    assert b"nowhere.jsonl" in done.stderr
+
+
+def test_a_limit_takes_the_place_of_the_files_own() -> None:
+    quota = Quota(key="limit_queries_per_minute", amount=6, honest_limited=0.0, honest_limited_high=0.01, days=1.0,
+                  accounts=1, copy_share=1.0)
+    text = edited(FILE, [], quota)
+    assert "limit_queries_per_minute = 6  # ours" in text
+
+
+def test_what_marks_change_is_said_beside_the_table() -> None:
+    assert "up to 0.20% of the answers" in marked({"kind": "triggers", "rate": 0.002})
+    assert "some answers" in marked({"kind": "canaries"})
 
 
 def test_a_file_that_is_no_toml_is_told() -> None:

@@ -58,7 +58,7 @@ def tune(options: Options, config_file: str | None, say: Callable[[str], None],
         subject, own=settings.guard.policy, limits=limits, crowd=_crowd(benign, found, path, options.seed),
         budgets=options.budgets, attacks=options.attacks,
         seeds=options.seeds, seed=options.seed, resume=options.resume, say=say)
-    tuned = msgspec.structs.replace(tuned, marks=tuple(map(_marked, settings.mark)))
+    tuned = msgspec.structs.replace(tuned, marks=tuple(map(marked, settings.mark)))
     if found is not None:
         latest.save(path.parent / latest.TUNE_FILE, Latest(time=time.time(), result=tuned))
     return tuned
@@ -83,7 +83,7 @@ def _crowd(benign: str | None, settings: Config | None, path: Path, seed: int) -
                  false_alarms_per_year=watched.false_alarms_per_year)
 
 
-def _marked(table: Mapping[str, Any]) -> str:
+def marked(table: Mapping[str, Any]) -> str:
     """What a mark changes besides, in words."""
     rate = table.get("rate")
     share = f"up to {rate:.2%} of the answers" if isinstance(rate, float) else "some answers"
