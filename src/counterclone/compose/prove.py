@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from counterclone import config as configuration
-from counterclone.compose import callables, dossier, fingerprints, texts
+from counterclone.compose import dossier, fingerprints, suspects, texts
 from counterclone.compose.guard import HISTORY_FILE
 from counterclone.compose.marks import committed_terms
 from counterclone.compose.resuming import resumed
 from counterclone.config import Config
 from counterclone.errors import ConfigError, LedgerError
 from counterclone.evidence import Evidence, Rank
-from counterclone.protocols import Target
 from counterclone.prove import reading, verification
 from counterclone.prove.commitments import Chain, Commitment
 from counterclone.prove.custody import Custody
@@ -28,8 +26,7 @@ from counterclone.prove.dossier import Answered
 from counterclone.prove.questions import Scope, questions
 from counterclone.prove.transcript import Transcript
 from counterclone.prove.verification import Question, Verdict
-from counterclone.targets.http import Endpoint, reaching
-from counterclone.targets.local import Local, Predict
+from counterclone.targets.local import Predict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +46,7 @@ class Options:
         with_log: whether the whole log goes in.
         texts: what a marked server wrote, as JSON lines; a suspect that writes texts is tested by it, not by the
             ledger.
+        model: the suspect's name, where its URL has several models.
     """
 
     suspect: str | Predict
@@ -62,6 +60,7 @@ class Options:
     dossier: Path | None = None
     with_log: bool = False
     texts: Path | None = None
+    model: str = ""
 
 
 def prove(options: Options, config_file: str | None, say: Callable[[str], None]) -> Verdict:
@@ -77,15 +76,13 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
         if options.dossier is not None:
             raise ConfigError("--dossier: isn't written of texts yet; leave it out, or --texts")
         return texts.prove(options.suspect, options.texts, config_file, say, commitment=options.commitment,
-                           scope=_scope(options))
+                           scope=_scope(options), basis=options.basis, model=options.model)
     path = configuration.find(config_file)
     config, folder = configuration.load(path), path.parent
-    if _is_url(options.suspect) and not options.basis:
-        raise ConfigError("--basis: say on what ground this URL is asked, such as 'public API, terms of 2026-03'; "
-                          "it is kept with the evidence")
+    suspects.check_basis(options.suspect, options.basis)
     _check_pool(options)
     compared = fingerprints.comparisons(config, folder)
-    name = options.suspect if isinstance(options.suspect, str) else getattr(options.suspect, "__name__", "suspect")
+    name = suspects.name_of(options.suspect)
     if compared and not committed_terms(config).marks:
         unmarked = verification.unmarked(name, config.prove.alpha, options.basis)
         return _ranked(unmarked, options, config, compared, say)
@@ -125,7 +122,7 @@ def _ranked(verdict: Verdict, options: Options, config: Config, compared: Sequen
         return verdict
 
     async def asked() -> tuple[Rank, ...]:
-        async with _reached(options, config, say) as suspect:
+        async with suspects.reached(options.suspect, config, say) as suspect:
             return await fingerprints.ranks(compared, suspect, config.prove.budget)
 
     return msgspec.structs.replace(verdict, fingerprints=asyncio.run(asked()))
@@ -189,10 +186,6 @@ def _campaign(text: str) -> tuple[str, ...]:
     return names
 
 
-def _is_url(suspect: str | Predict) -> bool:
-    return isinstance(suspect, str) and "://" in suspect
-
-
 async def _examined(options: Options, config: Config, asked: Sequence[Question], folder: Path,
                     say: Callable[[str], None]) -> tuple[list[Evidence], dict[str, list[Answered]]]:
     """The evidence of each mark, and the suspect's answers that it is from; a URL's outlast a failure."""
@@ -200,39 +193,12 @@ async def _examined(options: Options, config: Config, asked: Sequence[Question],
     answers: dict[str, list[Answered]] = {}
     async with contextlib.AsyncExitStack() as stack:
         writes = any("text" in question.mark.needs for question in asked)
-        suspect = await stack.enter_async_context(_reached(options, config, say, writes=writes))
-        if isinstance(options.suspect, str) and _is_url(options.suspect):
+        suspect = await stack.enter_async_context(suspects.reached(
+            options.suspect, config, say, returns="texts" if writes else "scores", model=options.model))
+        if isinstance(options.suspect, str) and suspects.is_url(options.suspect) and not writes:
             suspect = stack.enter_context(resumed(suspect, options.suspect, folder, say))
         for question in asked:
             transcript = Transcript(suspect)
             evidence += await verification.examine([question], transcript)
             answers[question.kind] = transcript.answers
     return evidence, answers
-
-
-@contextlib.asynccontextmanager
-async def _reached(options: Options, config: Config, say: Callable[[str], None], *,
-                   writes: bool = False) -> AsyncIterator[Target]:
-    """The suspect, one that writes texts where marks in texts are tested.
-
-    Raises:
-        ConfigError: there is no such callable, or a URL that would have to write.
-    """
-    suspected = options.suspect
-    if isinstance(suspected, str) and _is_url(suspected):
-        if writes:
-            raise ConfigError(f"{suspected} is a URL, and marked texts are asked; expected pkg.mod:function; wrap "
-                              "the URL's client in one that takes a list of prompts and returns a list of texts")
-        endpoint = Endpoint(suspected, config.target.dialect, config.target.scores,
-                            os.environ.get(config.target.api_key_env, ""), config.target.connect_seconds,
-                            config.target.answer_seconds)
-        async with reaching(endpoint, say) as suspect:
-            yield suspect
-        return
-    if isinstance(suspected, str):
-        suspected = callables.named(suspected, "SUSPECT", "generate" if writes else "predict_proba")
-    local = Local(suspected, returns="texts" if writes else "scores", seconds=config.target.answer_seconds)
-    try:
-        yield local
-    finally:
-        local.close()

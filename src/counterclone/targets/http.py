@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from counterclone import plugins
-from counterclone.answers import Reply, Rows
+from counterclone.answers import Answer, Reply, Rows
 from counterclone.errors import AnswerError, ConfigError, TargetError, TargetUnreachable
 from counterclone.protocols import Body, Dialect
 from counterclone.queries import Inputs
@@ -35,12 +37,15 @@ class Endpoint(NamedTuple):
     """A model's API.
 
     Attributes:
-        url: of the inference route, such as http://127.0.0.1:9000/v1/models/m:predict or .../v2/models/m.
-        dialect: its wire format, `predict` or `oip`; `auto` finds it from the path.
+        url: of the inference route, such as http://127.0.0.1:9000/v1/models/m:predict, .../v2/models/m or
+            .../v1/completions.
+        dialect: its wire format, `predict`, `oip` or `openai`; `auto` finds one of the first two from the path.
         scores: the output that holds probabilities; "" finds it.
         api_key: sent as a bearer key; "" for none.
         connect_seconds: how long a connection may take.
         answer_seconds: how long an answer may take.
+        model: the model's name, where the API has several and is asked for it in each request; "" for the only
+            one.
     """
 
     url: str
@@ -49,6 +54,7 @@ class Endpoint(NamedTuple):
     api_key: str = ""
     connect_seconds: float = 5.0
     answer_seconds: float = 60.0
+    model: str = ""
 
 
 class Http:
@@ -78,9 +84,11 @@ class Http:
 
         Raises:
             TargetUnreachable: nobody answers, or not in time.
-            TargetError: it refuses, or its answer isn't one row of probabilities a query.
+            TargetError: it refuses, or its answer isn't one row of probabilities, or one text, a query.
         """
-        page = await self._ask(inputs)
+        page = await self._ask(inputs) if len(inputs) <= self._wire.most else None
+        if page is not None and self._wire.writes:
+            return Reply(np.empty((len(inputs), 0)), texts=self._texts(page, len(inputs)))
         if page is not None:
             return Reply(self._rows(page, len(inputs)))
         half = len(inputs) // 2
@@ -112,8 +120,6 @@ class Http:
         import aiohttp
 
         url, headers = self._wire.url, {"content-type": "application/json", "accept-encoding": "identity"}
-        if self._endpoint.api_key:
-            headers["authorization"] = f"Bearer {self._endpoint.api_key}"
         try:
             async with self._session.post(url, data=content, headers=headers, allow_redirects=False) as response:
                 received = {name.lower(): value for name, value in response.raw_headers}
@@ -136,14 +142,31 @@ class Http:
             self._say(f"the target answered {page.status}: asking again in {seconds:.0f} seconds")
         await asyncio.sleep(seconds)
 
-    def _rows(self, body: Body, n_queries: int) -> Rows:
+    def _answer(self, body: Body, n_queries: int) -> Answer:
         if not self._dialect.can_read(body.headers):
             raise TargetError(f"{self._wire.url}: the answer isn't in the API's format (see its content-type); "
                               "name the format in [target] dialect")
         try:
-            rows = self._dialect.read_answer(body, n_queries, self._endpoint.scores).rows
+            return self._dialect.read_answer(body, n_queries, self._endpoint.scores)
         except AnswerError as error:
             raise TargetError(f"{self._wire.url}: {error}") from None
+
+    def _texts(self, body: Body, n_queries: int) -> list[str]:
+        """What was written for each prompt, without thoughts."""
+        speech = self._answer(body, n_queries).speech
+        found: dict[str, str] = {}
+        for said in () if speech is None else speech.said:
+            if not said.is_reasoning:
+                choice = "/".join(said.name.split("/")[:2])
+                found[choice] = found.get(choice, "") + said.text
+        texts = [found.get(f"choices/{place}") for place in range(n_queries)]
+        if len(found) != n_queries or None in texts:
+            raise TargetError(f"{self._wire.url}: the answer to {n_queries} prompts has {len(found)} texts; "
+                              "expected `choices` with one for each")
+        return [text or "" for text in texts]
+
+    def _rows(self, body: Body, n_queries: int) -> Rows:
+        rows = self._answer(body, n_queries).rows
         if rows is None:
             raise TargetError(f"{self._wire.url}: the answer has no rows of probabilities, one for each of "
                               f"{n_queries} queries; name their output in [target] scores. An API of labels alone "
@@ -169,7 +192,7 @@ async def reaching(endpoint: Endpoint, say: Callable[[str], None] = lambda text:
 
     Raises:
         ConfigError: there is no such dialect, or the HTTP client isn't installed.
-        TargetUnreachable: an Open Inference Protocol server doesn't tell its model's inputs.
+        TargetUnreachable: the server doesn't tell its model's inputs, or its models.
     """
     try:
         import aiohttp
@@ -180,9 +203,13 @@ async def reaching(endpoint: Endpoint, say: Callable[[str], None] = lambda text:
         kind = "oip" if "/v2/models/" in urlsplit(endpoint.url).path else "predict"
     dialect = cast(Dialect, plugins.build("dialects", {"kind": kind}, "[target] dialect"))
     timeout = aiohttp.ClientTimeout(total=endpoint.answer_seconds, sock_connect=endpoint.connect_seconds)
+    headers = {"user-agent": "counterclone"}
+    if endpoint.api_key:
+        headers["authorization"] = f"Bearer {endpoint.api_key}"
     async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
-                                     headers={"user-agent": "counterclone"}) as session:
-        yield Http(session, await find_wire(session, endpoint.url, kind), dialect, endpoint, say)
+                                     headers=headers) as session:
+        wire = await find_wire(session, endpoint.url, kind, endpoint.model)
+        yield Http(session, wire, dialect, endpoint, say)
 
 
 async def _read(stream: StreamReader) -> bytes:
