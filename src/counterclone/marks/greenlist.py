@@ -21,7 +21,7 @@ from counterclone.marks._examination import TAKEN_UP, ordered, take
 from counterclone.marks._green import Codes, Green, quantised
 from counterclone.marks._pairs import Pairs, counted, scored
 from counterclone.marks._scores import Score, Scoring, Test
-from counterclone.marks._tokens import WHITESPACE, tokenizer
+from counterclone.marks._tokens import WHITESPACE, Tokens, tokenizer
 from counterclone.plugins import Spec
 from counterclone.protocols import Case, Examination
 from counterclone.queries import Inputs
@@ -92,14 +92,35 @@ class Greenlist(Spec, frozen=True):
         """
         return Green(key.subkey(f"account/{account}") if self.keys == "account" else key, self.gamma)
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The paths of its files by their options, in the order of the digest."""
+        named = {"tokenizer": "" if self.tokenizer == WHITESPACE else self.tokenizer,
+                 "reference": self.reference, "base": self.base}
+        return {option: path for option, path in named.items() if path}
+
+    def encoded(self, texts: Sequence[str]) -> list[Tokens]:
+        """Texts as the tokens that are scored."""
+        return tokenizer(self.tokenizer).encode(list(texts))
+
+    def references(self) -> list[list[Tokens]]:
+        """What the owner's model and the public one write, as far as they are needed.
+
+        Raises:
+            ConfigError: a file can't be read, or isn't what the digest says.
+        """
+        self.check_files()
+        names = {"unique": (), "difference": (self.reference,)}.get(self.test, (self.reference, self.base))
+        return [self.encoded(_texts(name)) for name in names]
+
     def check_files(self) -> None:
         """See whether its files are those of its digest.
 
         Raises:
             ConfigError: they aren't, or one can't be read; the message says the digest that they have.
         """
-        if self._files() and (found := self.measured()) != self.digest:
-            raise ConfigError(f"greenlist: {', '.join(self._files())} have the digest {found}, the mark says "
+        if self.files and (found := self.measured()) != self.digest:
+            raise ConfigError(f"greenlist: {', '.join(self.files.values())} have the digest {found}, the mark says "
                               f"'{self.digest}'; expected the files that were committed to or, before any text is "
                               f"marked, digest = \"{found}\"")
 
@@ -110,7 +131,7 @@ class Greenlist(Spec, frozen=True):
             ConfigError: one can't be read.
         """
         hashed = hashlib.sha256()
-        for name in self._files():
+        for name in self.files.values():
             try:
                 hashed.update(Path(name).read_bytes())
             except OSError as error:
@@ -138,28 +159,16 @@ class Greenlist(Spec, frozen=True):
         pairs = counted(parts, self.tokens)
         return self._evidence(case, pairs, references, n_asked, stopped_early=stopped_early)
 
-    def _files(self) -> tuple[str, ...]:
-        names = ("" if self.tokenizer == WHITESPACE else self.tokenizer, self.reference, self.base)
-        return tuple(name for name in names if name)
-
     def _references(self) -> list[Pairs]:
-        """What the owner's model and the public one write, as far as they are needed.
-
-        Raises:
-            ConfigError: a file can't be read, or isn't what the digest says.
-        """
-        self.check_files()
-        names = {"unique": (), "difference": (self.reference,)}.get(self.test, (self.reference, self.base))
+        """What the owner's model and the public one write, counted."""
         none = np.empty(0, dtype=np.int64)
-        return [counted(scored(answer, none, self.context) for answer in tokenizer(self.tokenizer).encode(texts))
-                for texts in map(_texts, names)]
+        return [counted(scored(answer, none, self.context) for answer in texts) for texts in self.references()]
 
     def _scored(self, prompts: Inputs, reply: Reply) -> list[Codes]:
         if reply.texts is None or isinstance(prompts, np.ndarray):
             raise TargetError("the suspect answered without texts; expected a language model's, to prompts")
-        encode = tokenizer(self.tokenizer).encode
         return [scored(answer, prompt, self.context)
-                for answer, prompt in zip(encode(list(reply.texts)), encode(prompts), strict=True)]
+                for answer, prompt in zip(self.encoded(reply.texts), self.encoded(prompts), strict=True)]
 
     def _is_enough(self, case: Case, parts: Sequence[Codes]) -> bool:
         """By distinct pairs alone: weights change as a suspect goes on, so theirs isn't a martingale."""
