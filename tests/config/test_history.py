@@ -94,3 +94,10 @@ def test_a_line_that_was_torn_spoils_no_other(path: Path, limit: Limit) -> None:
     written = path.read_bytes()
     assert json.loads(written[:kept])["event"] == "live"
     assert json.loads(written.splitlines()[-1])["digest"] == SECOND.digest()
+
+
+def test_the_file_itself_is_kept_where_there_is_one(path: Path) -> None:
+    history = History(path, worker=0)
+    history.begin(FIRST, 1.0, "# why\n")
+    history.begin(SECOND, 2.0)
+    assert [line.get("text") for line in lines(path) if line["event"] == "live"] == ["# why\n", None]

@@ -120,6 +120,12 @@ class Scene:
         self.guard.close()
 
 
+class Served(NamedTuple):
+    """Somebody else's private port."""
+
+    admin: asgi.App
+
+
 class Visitor:
     """Somebody with a browser that keeps cookies and follows nothing.
 
@@ -128,7 +134,7 @@ class Visitor:
         address: where they call from.
     """
 
-    def __init__(self, scene: Scene, address: str = "127.0.0.1") -> None:
+    def __init__(self, scene: Scene | Served, address: str = "127.0.0.1") -> None:
         self._transport = httpx.ASGITransport(scene.admin, client=(address, 1234))
         self.cookies = httpx.Cookies()
 

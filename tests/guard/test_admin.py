@@ -78,3 +78,21 @@ def test_anything_else_is_not_found(path: str) -> None:
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
 def test_other_connections_are_left_alone(kind: str) -> None:
     assert call({"type": kind}) == []
+
+
+def test_other_paths_are_the_consoles() -> None:
+    asked: list[str] = []
+
+    async def console(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+
+    async def receive() -> dict[str, Any]:
+        return {}
+
+    async def send(message: Any) -> None:
+        pass
+
+    admin = Admin(CollectorRegistry(), no_troubles, console=console)
+    for path in ("/", "/accounts", "/livez", "/readyz", "/healthz", "/metrics", "/livez/x"):
+        asyncio.run(admin({"type": "http", "method": "GET", "path": path}, receive, send))
+    assert asked == ["/", "/accounts", "/livez/x"]

@@ -183,3 +183,25 @@ def test_notices_are_summed() -> None:
     metrics.notifiers.add(notifier)
     found = samples(metrics)
     assert (found["counterclone_notices_sent_total"], found["counterclone_notices_lost_total"]) == (5, 3)
+
+
+# For people
+
+def test_the_totals_are_those_of_prometheus() -> None:
+    metrics = Metrics()
+    for decision, status in [("served", 200), ("served", 200), ("limited", 429)]:
+        served(metrics, decision=decision, status=status)
+    metrics.note_alarm("campaign")
+    totals = metrics.totals()
+    assert (totals.decisions, totals.queries, totals.leaked_bits) == ({"served": 2, "limited": 1}, 6, 30.0)
+    assert (totals.alarms, totals.marked, totals.unmarked) == ({"campaign": 1}, 0, 0)
+    assert (totals.overhead_seconds, totals.overhead_seconds_most) == (5e-5, 5e-5)
+
+
+def test_half_of_the_requests_may_be_fast_and_one_of_a_hundred_slow() -> None:
+    histogram = Histogram(OVERHEAD_BUCKETS)
+    assert histogram.quantile(0.5) is None
+    histogram.observe([3e-5] * 98 + [3e-3] * 2)
+    assert [histogram.quantile(share) for share in (0.5, 0.98, 0.99)] == [5e-5, 5e-5, 5e-3]
+    histogram.observe([9.0] * 900)
+    assert histogram.quantile(0.5) is None

@@ -11,7 +11,7 @@ import pytest
 from counterclone import config
 from counterclone.errors import SourceError
 from counterclone.watch import cases as module
-from counterclone.watch.cases import Case, CaseFile, Decision, Evidence, class_table
+from counterclone.watch.cases import Case, CaseFile, Decision, Evidence, Tie, class_table
 
 ANN, BOB = "0123456789abcdef", "fedcba9876543210"
 ALARM = Evidence(kind="alarm", reasons=("its queries are far from any class",), queries=40, risk=1.0, p_value=1e-4,
@@ -217,3 +217,31 @@ def test_the_table_of_an_honest_user_is_one_that_the_configuration_takes(path: P
     read = config.parse(tomllib.loads(class_table(case)), {}, "counterclone.toml")
     group, = read.accounts.class_
     assert (group.name, group.accounts) == (f"case-{case.id}", (f"account:{ANN}", f"account:{BOB}"))
+
+
+# An account alone
+
+def test_an_account_of_a_campaign_gets_a_case_of_its_own(path: Path) -> None:
+    cases, campaign = opened(path, ANN, BOB)
+    own = cases.take_up(ANN, by="eve")
+    assert own.id != campaign.id
+    assert own.accounts == (ANN,)
+    assert own.evidence == [Evidence(kind="review", reasons=("taken up by eve",))]
+    cases.decide(own.id, "block", by="eve")
+    assert [CaseFile(path).decision(account) for account in (ANN, BOB)] == ["block", None]
+
+
+def test_an_account_is_taken_up_once(path: Path) -> None:
+    cases, case = opened(path)
+    assert cases.take_up(ANN, by="eve").id == case.id
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda i: CaseFile(path).take_up(BOB, by=f"{i}").id, range(20)))
+    assert len(found) == 1
+    assert len(CaseFile(path).all()) == 2
+
+
+def test_what_links_a_campaign_is_kept_with_it(path: Path) -> None:
+    evidence = Evidence(kind="campaign", ties=(Tie(kind="ip", accounts=(ANN, BOB), weight=4.5),))
+    CaseFile(path).open([ANN, BOB], evidence)
+    (case,) = CaseFile(path).all()
+    assert case.evidence == [evidence]

@@ -83,6 +83,10 @@ def test_a_campaign_is_told_once_and_its_members_have_its_risk(known: Honest) ->
     assert len(members) >= 0.9 * N_COPIERS
     assert len(members) >= 0.9 * len(campaign.accounts)
     assert any("ip" in reason or "address" in reason for reason in campaign.reasons)
+    tie = next(evidence for _, evidence, name in told if name).ties[0]
+    assert tie.kind == "ip"
+    assert set(tie.accounts) == members
+    assert tie.weight > 4.0
     found = engine.result(0, [])
     assert found.campaigns == [campaign]
     assert all(found.accounts[name].risk == pytest.approx(campaign.risk) or found.accounts[name].risk == 1.0
@@ -90,6 +94,15 @@ def test_a_campaign_is_told_once_and_its_members_have_its_risk(known: Honest) ->
     assert set(members) <= set(found.alarmed)
     of_campaigns = [(accounts, evidence.kind, name) for accounts, evidence, name in told if name]
     assert of_campaigns == [(campaign.accounts, "campaign", campaign.id)]
+
+
+def test_one_account_is_told_as_among_all(known: Honest) -> None:
+    engine = engine_of(known, [])
+    engine.take(mixed(1.5, "192.0.2.1"))
+    engine.search()
+    for name, account in engine.result(0, []).accounts.items():
+        assert engine.account(name) == account
+    assert engine.account("nobody") is None
 
 
 def test_honest_accounts_alone_are_no_campaign(known: Honest) -> None:

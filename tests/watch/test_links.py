@@ -68,3 +68,21 @@ class TestDisjointness:
 
     def test_nothing_known_says_nothing(self) -> None:
         assert Links([], 40, N).disjointness(np.arange(40)) == 1.0
+
+
+class TestTies:
+    def test_each_shared_value_is_a_tie_with_its_accounts_the_heaviest_first(self) -> None:
+        meta = [{"payment": f"p{i // 10}", "ip": "here" if i < 15 else f"a{i}"} if i < 20 else {}
+                for i in range(N)]
+        links = Links(meta_traits(meta, [{"payment": f"h{i}", "ip": f"h{i}"} for i in range(N)]), N, N)
+        ties = links.ties(np.arange(20))
+        assert [(tie.kind, tie.rows.tolist()) for tie in ties] == [
+            ("ip", list(range(15))), ("payment", list(range(10))), ("payment", list(range(10, 20)))]
+        assert all(tie.weight == pytest.approx(np.log(0.5 * (N + 1)), abs=0.8) for tie in ties)
+
+    def test_a_tie_is_among_the_accounts_asked_for(self) -> None:
+        links = Links(meta_traits(metas(20), [{"payment": f"h{i}"} for i in range(N)]), N, N)
+        (tie,) = links.ties(np.array([3, 7, 400]))
+        assert tie.rows.tolist() == [3, 7]
+        assert links.ties(np.array([3, 400])) == []
+        assert Links([], N, N).ties(np.arange(5)) == []

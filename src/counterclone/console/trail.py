@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections import deque
@@ -64,6 +65,7 @@ class Trail:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed
                 self._write(descriptor, msgspec.json.encode(entry) + b"\n")
             finally:
                 os.close(descriptor)
@@ -93,7 +95,7 @@ class Trail:
         return entries, len(lines) - len(entries)
 
     def _write(self, descriptor: int, line: bytes) -> None:
-        """One write, since others append, too; half a line of somebody who died is ended first."""
+        """Append and sync; half a line of somebody who died is ended first."""
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = b"\n" + line
