@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.report.test_audit_page import AUDIT
+from tests.report.test_tune_page import TUNED
 from tests.test_compose_marks import N_FEATURES, begin, served
 
 from counterclone import config
@@ -23,6 +24,7 @@ from counterclone.errors import ConfigError
 from counterclone.journal import Exchange, JournalWriter
 from counterclone.posture import Facts
 from counterclone.randomness import generator
+from counterclone.tune import Tuned
 from counterclone.watch.cases import CaseFile, Evidence
 
 NOW = 1_764_158_400.0
@@ -167,7 +169,8 @@ def test_nothing_secret_is_told(lived_in: Path) -> None:
 def test_an_empty_folder_is_told_without_an_error(tmp_path: Path) -> None:
     write(tmp_path)
     found = told(tmp_path)
-    assert (found.audit, found.traffic, found.cases, found.epochs, found.outlook) == (None, None, (), (), ())
+    assert (found.audit, found.chosen, found.traffic) == (None, None, None)
+    assert (found.cases, found.epochs, found.outlook) == ((), (), ())
     assert (found.history, found.n_versions, found.problems) == ((), 0, ())
     assert [path.name for path in tmp_path.iterdir()] == ["counterclone.toml"]
 
@@ -192,6 +195,7 @@ def test_keys_without_a_ledger_are_a_problem(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "content", "problem"), [
     ("counterclone.last-audit.json", b"nonsense", "expected what the verb wrote"),
+    ("counterclone.last-tune.json", b"{}", "expected what the verb wrote"),
     ("counterclone.audit.json", b"nonsense", "expected what `counterclone audit` wrote"),
     ("counterclone.cases.jsonl", b"nonsense\n", "cases: line 1: "),
     ("journal/date=2025-11-26/hour=12/w-000001.parquet", b"nonsense", "left out"),
@@ -236,6 +240,18 @@ def test_an_audit_of_other_policies_is_stale(tmp_path: Path) -> None:
     assert first is not None
     assert second is not None
     assert (first.is_current, second.is_current) == (True, False)
+
+
+@pytest.mark.parametrize(("decimals", "tuned", "name", "is_in_place"), [
+    (1, TUNED, "rounding 1", True), (2, TUNED, "rounding 1", False),
+    (1, msgspec.structs.replace(TUNED, chosen=None, reason="nothing is within the limits"), "", False)])
+def test_what_the_last_sweep_chose_is_told(tmp_path: Path, decimals: int, tuned: Tuned, name: str,
+                                           is_in_place: bool) -> None:
+    write(tmp_path, f'[[guard.policy]]\nkind = "rounding"\ndecimals = {decimals}')
+    latest.save(tmp_path / latest.TUNE_FILE, Latest(time=NOW, result=tuned))
+    found = told(tmp_path).chosen
+    assert found is not None
+    assert (found.name, found.reason, found.is_in_place) == (name, tuned.reason, is_in_place)
 
 
 @pytest.mark.parametrize(("name", "shown"), [

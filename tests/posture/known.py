@@ -8,7 +8,7 @@ import msgspec
 
 from counterclone.audit.curve import Reach
 from counterclone.audit.findings import Finding
-from counterclone.posture import Audited, Busy, Epoch, Facts, InPlace, Traffic, Version
+from counterclone.posture import Audited, Busy, Chosen, Epoch, Facts, InPlace, Traffic, Version
 from counterclone.prove.outlook import Outlook
 from counterclone.prove.timestamps import Stamp
 from counterclone.watch.cases import Case, Evidence, Noted
@@ -44,9 +44,11 @@ DECIDED = Case(
     evidence=[Evidence(kind="campaign", reasons=("30 accounts ask as one",), queries=9000, risk=1.0)])
 OUTLOOK = Outlook(commitment=1, kind="triggers", rows=52, controls=0, accounts=4, most=34, needed=20, power=0.96,
                   found=1)
+CHOSEN = Chosen(time=NOW - 5 * DAY, name="rounding 2", reason="the hardest to copy within the limits",
+                is_in_place=True)
 FACTS = Facts(
     time=NOW, version="0.1.0", file="counterclone.toml", config_digest="fedcba9876543210",
-    target="http://127.0.0.1:9000", task="classifier", epoch="1", audit=AUDIT, in_place=IN_PLACE,
+    target="http://127.0.0.1:9000", task="classifier", epoch="1", audit=AUDIT, chosen=CHOSEN, in_place=IN_PLACE,
     history=(Version(since=NOW - 9 * DAY, digest="0123456789abcdef", changed=()),
              Version(since=NOW - DAY, digest="fedcba9876543210", changed=("[guard] policy",))),
     n_versions=2, traffic=TRAFFIC, cases=(DECIDED,),

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.posture.known import (
     AUDIT,
+    CHOSEN,
     DECIDED,
     FACTS,
     IN_PLACE,
@@ -63,7 +64,8 @@ def seen(known: Facts) -> Elements:
     return Elements(report.page(posture_of(known)))
 
 
-NOTHING = facts(audit=None, history=(), n_versions=0, traffic=None, cases=(), epochs=(), outlook=(), target="")
+NOTHING = facts(audit=None, chosen=None, history=(), n_versions=0, traffic=None, cases=(), epochs=(), outlook=(),
+                target="")
 
 
 def test_where_it_stands_is_printed(golden: Callable[[str, str], None]) -> None:
@@ -94,7 +96,8 @@ def test_the_page_tells_everything() -> None:
 def test_what_is_not_there_is_said_with_what_to_do() -> None:
     words = seen(NOTHING).words
     for expected in ("the posture of counterclone.toml", "none has run: run `counterclone audit`",
-                     "nothing is journalled: run `counterclone guard`", "No guard has run with this file",
+                     "none: run `counterclone tune`", "nothing is journalled: run `counterclone guard`",
+                     "No guard has run with this file",
                      "0 cases", "none: a guard with [[mark]] makes one at its start"):
         assert expected in words
     assert "unknown: no audit has run" in printed(NOTHING)
@@ -106,6 +109,14 @@ def test_a_stale_audit_is_said_to_be_one() -> None:
     assert "0123456789abcdef (now fedcba9876543210); policies and rules have changed since" in words
     same = with_audit(config_digest=FACTS.config_digest)
     assert "fedcba9876543210 (the present one); policies and rules are the same" in seen(same).words
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({}, "'rounding 2', it is in place: the hardest to copy within the limits (2025-11-21 12:00 UTC)"),
+    ({"is_in_place": False}, "'rounding 2', it isn't in place now: the hardest"),
+    ({"name": "", "reason": "accuracy binds"}, "none: accuracy binds")])
+def test_what_a_sweep_chose_is_said(changes: dict[str, Any], expected: str) -> None:
+    assert expected in seen(facts(chosen=msgspec.structs.replace(CHOSEN, **changes))).words
 
 
 def test_a_copy_that_was_not_reached_is_no_safety() -> None:
@@ -152,7 +163,8 @@ def hostile(text: str) -> Facts:
         OPENED, id=text, accounts=(text,), notes=[msgspec.structs.replace(OPENED.notes[0], text=text, by=text)],
         evidence=[msgspec.structs.replace(OPENED.evidence[0], reasons=(text,))])
     return facts(
-        file=text, target=text, audit=audit, traffic=traffic, cases=(case,), problems=(text,),
+        file=text, target=text, audit=audit, chosen=msgspec.structs.replace(CHOSEN, name=text, reason=text),
+        traffic=traffic, cases=(case,), problems=(text,),
         history=(Version(since=1.0, digest=text, changed=(text,)),),
         in_place=msgspec.structs.replace(IN_PLACE, policies=(text,), classes=(text,), marks=(text,)),
         epochs=(Epoch(number=1, created=1.0, digest=text, marks=(text,), timestamp=Stamp(1.0, text)),),

@@ -16,7 +16,8 @@ from counterclone.compose.guard import HISTORY_FILE
 from counterclone.compose.in_place import in_place, versions
 from counterclone.config import Config, load
 from counterclone.errors import CountercloneError
-from counterclone.posture import Audited, Facts, Posture, Traffic, controls, risks
+from counterclone.posture import Audited, Chosen, Facts, Posture, Traffic, controls, risks
+from counterclone.tune import Tuned
 from counterclone.watch.cases import Case
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class _Gathering:
         return Facts(
             time=now, version=metadata.version("counterclone"), file=self._path.name,
             config_digest=config.digest(), target=config.target.url, task=config.target.task,
-            epoch=config.target.epoch, audit=audit,
+            epoch=config.target.epoch, audit=audit, chosen=self._read(self._chosen, None),
             in_place=in_place(config, self._path, self._read(lambda: audited.load(folder), {})),
             history=tuple(history), n_versions=n_versions, traffic=self._read(lambda: self._traffic(audit), None),
             cases=tuple(self._read(self._cases, ())),
@@ -80,6 +81,15 @@ class _Gathering:
             fidelity=audit.fidelity, control=audit.control.fidelity,
             copies=tuple(each for each in audit.cheapest if each.surface == shown),
             findings=tuple(audit.findings), training_cost_usd=audit.training_cost_usd)
+
+    def _chosen(self) -> Chosen | None:
+        kept = latest.load(self._folder / latest.TUNE_FILE, Tuned)
+        if kept is None:
+            return None
+        tuned, now = kept.result, audited.key_of(self._config.guard.policy, ())
+        point = tuned.served if tuned.chosen is not None else None
+        return Chosen(time=kept.time, name="" if point is None else point.name, reason=tuned.reason,
+                      is_in_place=point is not None and audited.key_of(point.settings, ()) == now)
 
     def _traffic(self, audit: Audited | None) -> Traffic | None:
         if not self._config.journal.path:

@@ -4,6 +4,7 @@ from counterclone.posture.controls import controls
 from counterclone.posture.facts import (
     Audited,
     Busy,
+    Chosen,
     Control,
     Epoch,
     Facts,
@@ -19,6 +20,7 @@ from counterclone.posture.risks import risks
 __all__ = [
     "Audited",
     "Busy",
+    "Chosen",
     "Control",
     "Epoch",
     "Facts",

@@ -54,6 +54,22 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
         return next((each for each in self.copies if each.fidelity == fidelity), None)
 
 
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last sweep of settings came to.
+
+    Attributes:
+        time: when, seconds since 1970.
+        name: of the setting that was chosen, "" for none.
+        reason: why that one, or why none.
+        is_in_place: whether the file has its policies.
+    """
+
+    time: float
+    name: str
+    reason: str
+    is_in_place: bool
+
+
 class InPlace(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard's file says.
 
@@ -182,6 +198,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         task: what it does.
         epoch: the model's release.
         audit: the last one, None where none has run.
+        chosen: what the last sweep of settings came to, likewise.
         in_place: what the file says.
         history: the last configurations that came into force, the first first.
         n_versions: how many did.
@@ -200,6 +217,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     epoch: str
     audit: Audited | None
+    chosen: Chosen | None
     in_place: InPlace
     history: tuple[Version, ...]
     n_versions: int

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TextIO
 
 from counterclone.audit.findings import COPY, dollars
-from counterclone.posture import Audited, Control, Epoch, Facts, InPlace, Posture, Standing, Traffic, counted
+from counterclone.posture import (
+    Audited,
+    Chosen,
+    Control,
+    Epoch,
+    Facts,
+    InPlace,
+    Posture,
+    Standing,
+    Traffic,
+    counted,
+)
 from counterclone.prove.outlook import DIFFERS, ENOUGH, TAKEN_UP, Outlook
 from counterclone.report.page import Table, html_page, print_table
 from counterclone.watch.cases import Case
@@ -48,7 +59,7 @@ def _sections(posture: Posture) -> Iterator[Table]:
     yield _summary(posture)
     yield _prose("What remains", [(str(number), risk) for number, risk in enumerate(posture.risks, start=1)])
     yield _revealed(facts)
-    yield _prose("What is in place", list(_settings(facts.in_place)))
+    yield _prose("What is in place", [*_settings(facts.in_place), ("measured choice", _chosen(facts.chosen))])
     yield _versions(facts)
     yield _seen(facts)
     if facts.traffic is not None and facts.traffic.busiest:
@@ -132,6 +143,14 @@ def _settings(found: InPlace) -> Iterator[tuple[str, str]]:
     yield "watch", (f"accounts and campaigns, {found.false_alarms_per_year:g} false alarms a year"
                     if found.is_watched else "the guard doesn't: [watch] benign leads to no honest traffic")
     yield "alarms go to", ", ".join(("cases", *found.told))
+
+
+def _chosen(chosen: Chosen | None) -> str:
+    if chosen is None:
+        return "none: run `counterclone tune`, which chooses policies on your own model"
+    now = "it is in place" if chosen.is_in_place else "it isn't in place now"
+    setting = f"'{chosen.name}', {now}: {chosen.reason}" if chosen.name else f"none: {chosen.reason}"
+    return f"{setting} ({_time(chosen.time)} UTC)"
 
 
 def _limits(limits: dict[str, float]) -> str:
