@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -23,16 +24,18 @@ from numpy.typing import NDArray
 
 from benchmarks import prompts, results
 from benchmarks.watch_campaigns import Crowd, Seen, World, row_of, seen
+from counterclone.budgets import BYTES_PER_TOKEN
 from counterclone.detectors.residual import Residual
 from counterclone.detectors.typicality import Typicality
 from counterclone.exchanges import Exchanges, join
+from counterclone.policies.logprobs import Logprobs
 from counterclone.populations import texts
 from counterclone.populations.honest import Volume
 from counterclone.populations.population import Population
 from counterclone.populations.population import join as join_populations
 from counterclone.protocols import States
 from counterclone.randomness import Generator, Prf, generator
-from counterclone.watch.engine import detectors
+from counterclone.watch.engine import DEFAULT_DETECTORS, detectors
 from counterclone.watch.reference import Reference
 
 SEEDS = (0, 1, 2)
@@ -49,6 +52,7 @@ SHOWN = (0, 1, 3, 5, 9)
 WINDOW_ATTACKS = tuple(attack for attack in texts.ATTACKS if attack != "mimic")
 N_FITTING, N_REFERENCE, N_TRAFFIC, N_TEAM, AT_ONCE = 6_000, 16_000, 10_000, 400, 2_000
 PROMPTS = 26
+TOKEN_BITS = 8 * BYTES_PER_TOKEN
 N_ALONE, N_EACH_ALONE = 3_000, 100
 SEARCHED = (
     ("slots", 400, 0.0), ("slots", 400, 0.5), ("spread", 400, 0.5), ("borrowed", 400, 0.5), ("pool", 400, 0.0),
@@ -169,19 +173,28 @@ def mixed_scores(meter: Meter, crowds: Sequence[States], copier: States, n_copie
 class TextWorld(World):
     """A library with detectors that are set on people of a part of it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kinds: Sequence[str] = DEFAULT_DETECTORS) -> None:
         self.seed, self.key = seed, Prf.from_secret(f"texts {seed}")
         fitted = [self._people(REFERENCE, i, AT_ONCE) for i in range(N_FITTING // AT_ONCE)]
         self.at = join_populations(*fitted)
-        self.reference = Reference.fit(self.at.exchanges, detectors(), self.key, names=self.at.names)
+        specs = detectors([{"kind": kind} for kind in kinds])
+        self.reference = Reference.fit(self.at.exchanges, specs, self.key, names=self.at.names)
 
     def honest(self, side: int, n: int) -> Crowd:
         """People of a quarter of the library, made in parts, each with prompts of its own that went viral."""
         return reduce(add, (self.crowd(self._people(side, 100 + i, AT_ONCE)) for i in range(n // AT_ONCE)))
 
     def _people(self, side: int, number: int, n: int) -> Population:
-        return texts.population(prompts.library().part(side, 4), n, 1.0, 1_000 * self.seed + 200 * side + number,
+        made = texts.population(prompts.library().part(side, 4), n, 1.0, 1_000 * self.seed + 200 * side + number,
                                 volume=A_DAY)
+        return told_more(made, np.array([kind == "evaluator" for kind in made.kinds]))
+
+
+def told_more(population: Population, who: NDArray[np.bool_]) -> Population:
+    """The same, some of whose accounts have six log-probabilities told with each token."""
+    exchanges = population.exchanges
+    factors = np.where(who, 1.0 + 6 * Logprobs().value_bits / TOKEN_BITS, 1.0).astype(np.float32)
+    return replace(population, exchanges=replace(exchanges, bits=exchanges.bits * factors[exchanges.accounts]))
 
 
 def searches(seed: int) -> dict[tuple[str, str], Seen]:
@@ -254,8 +267,31 @@ def programs() -> results.Result:
         row_of("texts", "honest", f"{N_TEAM} users of a program, {N_TEAM // 2} others in the reference", found)])
 
 
+def greedy(seed: int) -> dict[tuple[str, str], Seen]:
+    """Searches for copiers who ask what honest people ask, and have log-probabilities told with each answer."""
+    done = {}
+    for by, kinds in (("by the default detectors", DEFAULT_DETECTORS),
+                      ("with `appetite`", (*DEFAULT_DETECTORS, "appetite"))):
+        world = TextWorld(seed, kinds)
+        reference, traffic = world.honest(THRESHOLD, N_REFERENCE), world.honest(JUDGED, N_TRAFFIC)
+        made = texts.campaign(prompts.library().part(COPIED, 4), "mimic", N_TEAM, PROMPTS, seed=seed)
+        crowd = traffic + world.crowd(told_more(made, np.ones(len(made), dtype=np.bool_)))
+        for who, searched in (("mimic", crowd), ("honest", traffic)):
+            done[who, by] = one = seen(world.search(searched, reference), searched.is_copier)
+            print(seed, who, by, one, flush=True, file=sys.stderr)
+    return done
+
+
+def appetite() -> results.Result:
+    """Copiers who can't be told by what they ask; of honest accounts, evaluators have log-probabilities too."""
+    with ProcessPoolExecutor(len(SEEDS)) as pool:
+        parts = list(pool.map(greedy, SEEDS))
+    return results.Result("watch_texts_appetite", [
+        row_of("texts", *key, [part[key] for part in parts]) for key in parts[0]])
+
+
 RUNS: dict[str, Callable[[], results.Result]] = {
-    "": campaigns, "programs": programs, "accounts": accounts, "windows": windows}
+    "": campaigns, "programs": programs, "appetite": appetite, "accounts": accounts, "windows": windows}
 
 if __name__ == "__main__":
     results.show(RUNS[sys.argv[1] if len(sys.argv) > 1 else ""]())

@@ -49,7 +49,7 @@ def check_detector(detector: Detector, *, alien: Exchanges | None = None, seed: 
 
 
 def honest_exchanges(n_accounts: int, *, seed: int = 0) -> Exchanges:
-    """Invented traffic of accounts that each have tastes, a style, repeats and waking hours of their own."""
+    """Invented traffic of accounts that each have tastes, a style, repeats, waking hours and answers' sizes."""
     rng = generator(seed, "honest")
     centres = generator(0, "classes").standard_normal((N_CLASSES, VECTOR_SIZE))
     counts = np.clip(np.exp(rng.normal(3.5, 0.8, n_accounts)), 6, 300).astype(np.intp)
@@ -65,11 +65,16 @@ def honest_exchanges(n_accounts: int, *, seed: int = 0) -> Exchanges:
     wakings = rng.uniform(0.0, 24.0, n_accounts)[accounts]
     hours = (wakings + 8.0 * rng.beta(2.0, 2.0, n)) % 24.0
     times = 1.7e9 + _DAY * rng.integers(0, 20, n) + 3600.0 * hours
-    return _exchanges(rng, asked, accounts=accounts, times=times, vectors=vectors, labels=labels, margins=margins)
+    wordy = generator(seed, "honest bits")
+    bits = 1e3 * np.exp(wordy.normal(0.0, 0.4, n_accounts)[accounts] + wordy.normal(0.0, 0.8, n))
+    return _exchanges(rng, asked, accounts=accounts, times=times, vectors=vectors, labels=labels, margins=margins,
+                      bits=bits)
 
 
 def alien_exchanges(n_accounts: int, *, seed: int = 0) -> Exchanges:
-    """Invented traffic that is strange in every way: heavy, far-away noise by machine, each query five times."""
+    """Invented traffic that is strange in every way: heavy, far-away noise by machine, each query five times, with
+    long answers.
+    """
     rng = generator(seed, "alien")
     accounts = np.repeat(np.arange(n_accounts), 400)
     n = len(accounts)
@@ -77,7 +82,7 @@ def alien_exchanges(n_accounts: int, *, seed: int = 0) -> Exchanges:
     vectors = rng.uniform(-6.0, 6.0, (n, VECTOR_SIZE))
     times = 1.7e9 + np.tile(np.arange(400.0), n_accounts)
     return _exchanges(rng, asked, accounts=accounts, times=times, vectors=vectors,
-                      labels=np.zeros(n, dtype=np.intp), margins=0.02 * rng.random(n))
+                      labels=np.zeros(n, dtype=np.intp), margins=0.02 * rng.random(n), bits=np.full(n, 2e4))
 
 
 def _shape() -> NDArray[np.float64]:
@@ -92,7 +97,8 @@ def _with_repeats(accounts: NDArray[np.intp], repeats: NDArray[np.bool_]) -> NDA
 
 
 def _exchanges(rng: Generator, asked: NDArray[np.intp], *, accounts: NDArray[np.intp], times: NDArray[np.float64],
-               vectors: NDArray[np.float64], labels: NDArray[np.intp], margins: NDArray[np.float64]) -> Exchanges:
+               vectors: NDArray[np.float64], labels: NDArray[np.intp], margins: NDArray[np.float64],
+               bits: NDArray[np.float64]) -> Exchanges:
     """Exchanges where each asks what the row `asked` has; accounts are sorted, times needn't be."""
     within = np.lexsort([times, accounts])
     gaps = np.empty(len(accounts))
@@ -101,7 +107,7 @@ def _exchanges(rng: Generator, asked: NDArray[np.intp], *, accounts: NDArray[np.
     exchanges = Exchanges(
         accounts=accounts, times=times, vectors=vectors[asked].astype(np.float32),
         labels=labels[asked].astype(np.int32), margins=margins[asked].astype(np.float32), digests=digests[asked],
-        gaps=gaps.astype(np.float32), bits=np.full(len(asked), 10.0, dtype=np.float32))
+        gaps=gaps.astype(np.float32), bits=bits[asked].astype(np.float32))
     return exchanges.select(np.argsort(times, kind="stable"))
 
 
