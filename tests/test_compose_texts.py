@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +32,7 @@ def broken(prompts): return [1 for _ in prompts]
 
 def written(prompts: list[str], account: str | None) -> list[str]:
     """Random words, those of an account's key preferred."""
-    hook, rng, texts = Hook.load("hook.json"), generator(0, "written", len(prompts)), []
+    hook, rng, texts = Hook.load("hook.json"), generator(0, "written", *prompts[:1]), []
     for _ in prompts:
         words = [0]
         for _ in range(40):
@@ -35,6 +40,44 @@ def written(prompts: list[str], account: str | None) -> list[str]:
             words.append(int((rng.gumbel(size=len(WORDS)) + bias).argmax()))
         texts.append(" ".join(WORDS[word] for word in words))
     return texts
+
+
+@contextlib.contextmanager
+def serving(account: str | None) -> Iterator[str]:
+    """A model that has learnt an account's texts, behind the routes of OpenAI."""
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send({"object": "list", "data": [{"id": "toy", "object": "model"}]})
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            is_chat = self.path == "/v1/chat/completions"
+            prompts = [asked["messages"][-1]["content"]] if is_chat else asked["prompt"]
+            texts = written(prompts, account)
+            self.send({"model": asked["model"], "choices": [
+                {"index": place, "finish_reason": "stop"}
+                | ({"message": {"role": "assistant", "content": text}} if is_chat else {"text": text})
+                for place, text in enumerate(texts)]})
+
+        def send(self, document: Any) -> None:
+            content = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def run(*arguments: str) -> Result:
@@ -71,16 +114,30 @@ def test_a_copy_is_proven_through_its_account_and_another_model_isnt() -> None:
     assert (json.loads(alone.stdout)["verdict"], json.loads(alone.stdout)["queries"]) == ("not-proven", 20)
 
 
+@pytest.mark.parametrize("route", ["completions", "chat/completions"])
+def test_a_suspect_behind_a_url_is_asked_on_a_ground_that_the_verdict_keeps(route: str) -> None:
+    with serving("a1") as address:
+        result = run("prove", f"{address}/{route}", "--texts", "served.jsonl", "--basis", "public API", "--json")
+    verdict = json.loads(result.stdout)
+    assert [each["account"] for each in verdict["accounts"]] == ["a1"]
+    assert (verdict["basis"], verdict["suspect"], verdict["queries"]) == ("public API", f"{address}/{route}", 60)
+    with serving(None) as address:
+        result = run("prove", f"{address}/{route}", "--texts", "served.jsonl", "--basis", "ours", "--model", "n")
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["text_suspects:broken"], "expected a list with a text for each"),
-    (["https://api.example/v1"], "is a URL; expected pkg.mod:function"),
+    (["https://api.example/v1/completions"], "--basis: say on what ground"),
+    (["https://api.example/v1", "--basis", "ours"], "is no route where texts are written"),
+    (["http://127.0.0.1:9/v1/completions", "--basis", "ours"], "expected a server as OpenAI's; start it"),
     (["text_suspects:copy", "--account", "nobody"], "holds no text of nobody"),
     (["text_suspects:copy", "--commitment", "7"], "there is no commitment 7 with a green list"),
     (["text_suspects:copy", "--dossier", "x.zip"], "isn't written of texts yet"),
 ])
 def test_what_cant_be_tested_is_one_readable_line(arguments: list[str], message: str) -> None:
     result = run("prove", *arguments, "--texts", "served.jsonl")
-    assert result.exit_code == 2 or "broken" in arguments[0]
+    assert result.exit_code == (3 if ":9/" in arguments[0] else 2)
     assert message in result.stderr
     assert result.stderr.strip().count("\n") <= 1
 

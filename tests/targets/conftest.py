@@ -22,7 +22,9 @@ class Api:
         steps: what is done with the next requests: a status, a status with a `Retry-After`, a body, "drop" or
             "hang"; afterwards each row gets the probabilities (x, 1 - x) of its first feature.
         asked: the rows of each request that was answered with probabilities.
+        documents: of all requests.
         headers: of the last request.
+        listed_with: headers of the last request for metadata.
         said: what the client told of its pauses.
     """
 
@@ -30,17 +32,22 @@ class Api:
         self.steps: list[Any] = []
         self.asked: list[Any] = []
         self.requests = 0
+        self.documents: list[Any] = []
         self.headers: dict[str, str] = {}
+        self.listed_with: dict[str, str] = {}
         self.most_rows = 1000
         self.metadata: Any = {}
         self.said: list[str] = []
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
         if request.method == "GET":
+            self.listed_with = headers
             return web.json_response(self.metadata)
         self.requests += 1
-        self.headers = {name.lower(): value for name, value in request.headers.items()}
+        self.headers = headers
         document = orjson.loads(await request.read())
+        self.documents.append(document)
         if self.steps and (answer := await self._step(request, self.steps.pop(0))) is not None:
             return answer
         rows = document.get("instances") or document["inputs"][0]["data"]
