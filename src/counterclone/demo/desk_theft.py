@@ -1,0 +1,177 @@
+"""A help desk's model copied bare and behind the guard, with marked texts, and both copies tested."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from counterclone import config
+from counterclone.compose import hooks, mark_keys
+from counterclone.compose import prove as composed
+from counterclone.demo import help_desk, serving, small_model
+from counterclone.journal import JournalFolder
+from counterclone.marks.greenlist import Greenlist
+from counterclone.prove.verification import Verdict
+from counterclone.randomness import generator
+
+SERVER = "counterclone.demo.desk_server"
+AT_ONCE = 100
+PASSES, STUDENT_PASSES = 4, 12
+TOKENS = 5_000
+SETTINGS = """\
+[target]
+task = "llm"
+dialect = "openai"
+account_in = "header"
+
+[guard]
+limit_queries_per_minute = 1000000
+
+[journal]
+payloads = true
+
+[[mark]]
+kind = "greenlist"
+keys = "account"
+test = "unique"
+tokens = {tokens}
+tokenizer = "{tokenizer}"
+digest = "{digest}"
+"""
+
+
+class Sizes(NamedTuple):
+    """How much there is to do.
+
+    Attributes:
+        records: that the model learns from.
+        honest: tickets of the desk's own users.
+        copied: tickets that the copier asks.
+        unseen: tickets that copies are told by.
+    """
+
+    records: int = 6_000
+    honest: int = 300
+    copied: int = 1_500
+    unseen: int = 400
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """One copy.
+
+    Attributes:
+        exact: the share of unseen tickets on which it has all of the model's fields.
+        verdict: on it.
+    """
+
+    exact: float
+    verdict: Verdict
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What came of it.
+
+    Attributes:
+        queries: of each copier.
+        majority: the share of unseen tickets with the most frequent fields, which need no query.
+        unchanged: the share of honest users' tickets whose fields are those of the bare model.
+        bare: the copy of answers without a guard.
+        guarded: of marked answers through the guard.
+        is_named: whether the account that is named is the copier's and no other is.
+    """
+
+    queries: int
+    majority: float
+    unchanged: float
+    bare: Copied
+    guarded: Copied
+    is_named: bool
+
+
+Ask = Callable[[Sequence[str]], list[str]]
+
+
+def run(seed: int, say: Callable[[str], None], sizes: Sizes = Sizes()) -> Findings:  # noqa: B008 (frozen)
+    """Teach the model, serve it twice, copy both, and test the copies."""
+    with tempfile.TemporaryDirectory(prefix="counterclone-demo-") as name, ExitStack() as stack:
+        folder = Path(name)
+        model = folder / "model"
+        say(f"llm: teaching a small model {sizes.records:,} tickets of a help desk")
+        rules, rng = help_desk.desk(generator(seed, "rules")), generator(seed, "records")
+        asked = help_desk.tickets(sizes.records, rng)
+        small_model.teach(model, asked, help_desk.replies(rules, asked, rng), PASSES, seed)
+        path, hook = _marked(folder, model)
+        bare = stack.enter_context(serving.serving(SERVER, str(model), str(seed), seed=seed))
+        marked = stack.enter_context(serving.serving(SERVER, str(model), str(seed), str(hook), seed=seed))
+        unseen = help_desk.tickets(sizes.unseen, generator(seed, "unseen"))
+        truth = list(map(help_desk.fields, asking(bare, temperature=0.0)(unseen)))
+        with serving.guarding(marked, path, seed=seed) as guarded:
+            say(f"llm: honest users, and a copier of {sizes.copied:,} tickets at temperature 1, bare and guarded")
+            honest = help_desk.tickets(sizes.honest, generator(seed, "honest"))
+            replies = [asking(each, "honest", temperature=0.0)(honest) for each in (bare, guarded)]
+            stolen = help_desk.tickets(sizes.copied, generator(seed, "copier"))
+            answers = [asking(each, "copier")(stolen) for each in (bare, guarded)]
+        served, copier = _served(folder, stolen)
+        copies = []
+        for number, learnt in enumerate(answers):
+            say(f"llm: the copier's model of {('bare', 'marked')[number]} answers, and its test by URL")
+            student = folder / f"student-{number}"
+            small_model.teach(student, stolen, learnt, STUDENT_PASSES, seed + 1)
+            with serving.serving(SERVER, str(student), str(seed), seed=seed) as suspect:
+                verdict = composed.prove(composed.Options(suspect=asking(suspect), texts=served), str(path), say)
+                own = map(help_desk.fields, asking(suspect, temperature=0.0)(unseen))
+                copies.append(Copied(_share(own, truth), verdict))
+    return Findings(
+        queries=sizes.copied, majority=Counter(truth).most_common(1)[0][1] / len(truth),
+        unchanged=_share(map(help_desk.fields, replies[1]), list(map(help_desk.fields, replies[0]))),
+        bare=copies[0], guarded=copies[1],
+        is_named=[each.account for each in copies[1].verdict.accounts] == [copier])
+
+
+def asking(address: str, key: str = "demo", *, temperature: float = 1.0) -> Ask:
+    """A function of tickets that asks a server, with OpenAI's client."""
+    from openai import OpenAI
+
+    def ask(prompts: Sequence[str]) -> list[str]:
+        replies = []
+        with OpenAI(base_url=f"{address}/v1", api_key=key) as client:
+            for start in range(0, len(prompts), AT_ONCE):
+                answer = client.completions.create(
+                    model="desk", prompt=list(prompts[start:start + AT_ONCE]), temperature=temperature,
+                    max_tokens=help_desk.LENGTH)
+                replies += [choice.text for choice in answer.choices]
+        return replies
+
+    return ask
+
+
+def _marked(folder: Path, model: Path) -> tuple[Path, Path]:
+    """The guard's file, and the hook of what is committed to in it."""
+    tokenizer = str(model / small_model.TOKENIZER_FILE)
+    digest = Greenlist(test="unique", tokenizer=tokenizer).measured()
+    path, hook = folder / config.DEFAULT_FILE, folder / "hook.json"
+    path.write_text(SETTINGS.format(tokens=TOKENS, tokenizer=tokenizer, digest=digest), encoding="utf-8")
+    mark_keys.create(str(path))
+    hooks.export(str(path), hook)
+    return path, hook
+
+
+def _served(folder: Path, stolen: Sequence[str]) -> tuple[Path, str]:
+    """What the guard's journal knows of whom texts were for, as `prove` reads it; and the copier's account."""
+    path, copier = folder / "served.jsonl", ""
+    with JournalFolder(folder / "journal").connect() as connection, path.open("wb") as file:
+        for account, payload in connection.execute("select account, payload from exchanges").fetchall():
+            query = msgspec.json.decode(payload)["query"]
+            file.write(msgspec.json.encode({"account": account, "query": query}) + b"\n")
+            copier = account if query["text"] == stolen[0] else copier
+    return path, copier
+
+
+def _share(one: Sequence[object] | map[tuple[str, ...]], other: Sequence[object]) -> float:
+    return sum(a == b for a, b in zip(one, other, strict=True)) / len(other)
