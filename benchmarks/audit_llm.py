@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import help_desk, results
+from benchmarks.corpora import kept_model
 from counterclone.attacks._transformer import Lesson, Schedule, Tokens, Transformer, Written
 from counterclone.randomness import generator
 
@@ -101,9 +102,9 @@ MOST_RECORDS, MOST_PUBLIC = 3_300_000, 1_400_000
 def narrow() -> results.Result:
     public = help_desk.company(generator(0, "public"))
     ours, theirs = (help_desk.company(generator(0, name), public) for name in ("ours", "theirs"))
-    target = _trained(ours, N_RECORDS, "target", MOST_RECORDS)
-    rival = _trained(theirs, N_RECORDS, "rival", MOST_RECORDS)
-    base = _trained(public, N_PUBLIC, "base", MOST_PUBLIC)
+    target = desk_model("target", ours, N_RECORDS, MOST_RECORDS)
+    rival = desk_model("rival", theirs, N_RECORDS, MOST_RECORDS)
+    base = desk_model("base", public, N_PUBLIC, MOST_PUBLIC)
     prompts = help_desk.prompts(N_JUDGED, generator(0, "judged"))
     served = _fields(target, prompts)
     texts = np.concatenate([prompts, served], axis=1)
@@ -135,11 +136,17 @@ def narrow() -> results.Result:
     return results.Result("audit_llm_narrow", rows)
 
 
-def _trained(rules: help_desk.Company, n: int, name: str, most: int) -> Transformer:
-    model = Transformer(help_desk.VOCABULARY, help_desk.LENGTH, generator(0, name))
-    records = help_desk.records(rules, n, generator(0, name, "records"))
-    model.learn(Lesson(records, help_desk.START), FULL._replace(most=most), generator(0, name, "order"))
-    return model
+def desk_model(whose: str, rules: help_desk.Company, n: int, most: int) -> Transformer:
+    """A model of a company's records, made once."""
+    name = f"narrow-{whose}"
+
+    def made() -> Transformer:
+        model = Transformer(help_desk.VOCABULARY, help_desk.LENGTH, generator(0, name))
+        records = help_desk.records(rules, n, generator(0, name, "records"))
+        model.learn(Lesson(records, help_desk.START), FULL._replace(most=most), generator(0, name, "order"))
+        return model
+
+    return kept_model(name, made)
 
 
 def _fields(model: Transformer, prompts: Tokens) -> Tokens:
@@ -161,7 +168,6 @@ FEW, MANY = 600, 6_000
 
 
 def open_text() -> results.Result:
-    from benchmarks.corpora import kept_model
     from benchmarks.marks_text import ANSWER, PROMPT, material, taught
 
     public, private, others, base, target = material()

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import time
 from itertools import accumulate
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from benchmarks import help_desk, results
-from benchmarks.audit_llm import FULL, MOST_PUBLIC, MOST_RECORDS, N_PUBLIC, N_RECORDS, STUDENT
+from benchmarks.audit_llm import MOST_PUBLIC, MOST_RECORDS, N_PUBLIC, N_RECORDS, STUDENT, desk_model
 from benchmarks.help_desk import FIELDS, LENGTH, START
 from counterclone.answers import Reply
 from counterclone.attacks._transformer import Lesson, Tokens, Transformer
@@ -34,7 +33,6 @@ from counterclone.randomness import Prf, generator
 
 SEEDS = (0, 1, 2)
 N = 3_000
-CACHE = Path(__file__).parent / ".cache"
 PROMPT_WORDS = ("product", "issue", "tier", "region", "age", "mood", "filler", "word")
 BUDGET = 4_000
 SIZES = (*help_desk.PROMPT, *help_desk.ANSWER)
@@ -103,28 +101,14 @@ class Desk:
     def __init__(self) -> None:
         public = help_desk.company(generator(0, "public"))
         ours = help_desk.company(generator(0, "ours"), public)
-        self.target = _kept("narrow-target", ours, N_RECORDS, MOST_RECORDS)
-        self.base = _kept("narrow-base", public, N_PUBLIC, MOST_PUBLIC)
+        self.target = desk_model("target", ours, N_RECORDS, MOST_RECORDS)
+        self.base = desk_model("base", public, N_PUBLIC, MOST_PUBLIC)
 
     def student(self, prompts: Tokens, answers: Tokens, seed: int) -> Transformer:
         student = self.base.copy()
         lesson = Lesson(np.concatenate([prompts, answers], axis=1), START)
         student.learn(lesson, STUDENT, generator(seed, "student"))
         return student
-
-
-def _kept(name: str, rules: help_desk.Company, n: int, most: int) -> Transformer:
-    """A model of a company's records, trained once."""
-    path = CACHE / f"{name}.npz"
-    model = Transformer(help_desk.VOCABULARY, LENGTH, generator(0, name))
-    if path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            return model.load(dict(file))
-    records = help_desk.records(rules, n, generator(0, name, "records"))
-    model.learn(Lesson(records, START), FULL._replace(most=most), generator(0, name, "order"))
-    CACHE.mkdir(exist_ok=True)
-    np.savez(path, **model.state())  # type: ignore[arg-type]
-    return model
 
 
 class Trial(NamedTuple):
