@@ -13,10 +13,11 @@ to a search for campaigns such a crowd is one, so that on these only accounts ar
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ from counterclone.watch import odometer
 from counterclone.watch.engine import Engine, detectors, reference_of
 from counterclone.watch.honest import Honest
 from counterclone.watch.odometer import Answered
+from counterclone.watch.reference import Reference
 from counterclone.watch.sources import Traffic
 
 Policies = Sequence[Mapping[str, Any]]
@@ -58,25 +60,32 @@ _KEY = Prf.from_secret("watch_copy")
 _TAUGHT: dict[tuple[str, bytes], list[float]] = {}
 
 
+class Known(NamedTuple):
+    """Honest accounts that others are compared with, and what the detectors learnt from them."""
+
+    honest: Honest
+    reference: Reference
+
+
 def run() -> results.Result:
+    return results.Result("watch_copy", [row for name in BEDS for row in months(name)])
+
+
+def months(name: str) -> list[dict[str, object]]:
+    """One bed's copiers, and the medians of their runs."""
     rows: list[dict[str, object]] = []
-    for name in BEDS:
-        bed = beds.load(name)
-        known = second.population(bed, N_REFERENCE, DAYS, seed=1, part="calibration", median=20)
-        crowd = second.population(bed, N_CROWD, DAYS, seed=2, median=20, raw=True)
-        for attack in ATTACKS:
-            for n_accounts in ACCOUNTS:
-                copier = second.campaign(bed, attack, n_accounts, QUERIES // n_accounts, days=DAYS, seed=3,
-                                         raw=True)
-                rows.append({"bed": name, "attack": attack, "accounts": n_accounts,
-                             **simulated(bed, known, crowd, copier)})
-                print(rows[-1], file=sys.stderr)
-        rows.append(summary(bed, [row for row in rows if row["bed"] == name]))
+    bed = beds.load(name)
+    known = _known(second.population(bed, N_REFERENCE, DAYS, seed=1, part="calibration", median=20))
+    crowd = second.population(bed, N_CROWD, DAYS, seed=2, median=20, raw=True)
+    for attack, n_accounts in itertools.product(ATTACKS, ACCOUNTS):
+        copier = second.campaign(bed, attack, n_accounts, QUERIES // n_accounts, days=DAYS, seed=3, raw=True)
+        rows.append({"bed": name, "attack": attack, "accounts": n_accounts,
+                     **simulated(bed, known, crowd, copier)})
         print(rows[-1], file=sys.stderr)
-    return results.Result("watch_copy", rows)
+    return [*rows, summary(bed, rows)]
 
 
-def simulated(bed: Bed, known: Population, crowd: Population, copier: Population) -> dict[str, object]:
+def simulated(bed: Bed, known: Known, crowd: Population, copier: Population) -> dict[str, object]:
     """One month, or less where there is an alarm before."""
     everybody = join(crowd, copier)
     is_copier = everybody.is_campaign[everybody.exchanges.accounts]
@@ -121,9 +130,10 @@ def _served(inputs: Inputs, rows: Rows, policies: Policies) -> Rows:
     return released(for_rows(built), Context(_KEY, Query(inputs)), rows) if built else rows
 
 
-def _first_alarm(known: Population, everybody: Population, *, searches: bool) -> tuple[int | None, int]:
+def _first_alarm(known: Known, everybody: Population, *, searches: bool) -> tuple[int | None, int]:
     """The day of the first alarm on a copier, from 0, and the honest accounts with an alarm by then."""
-    engine = _engine(known)
+    engine = Engine(known.reference, known.honest, _KEY, false_alarms_per_year=RATE, max_accounts=100_000,
+                    tell=lambda accounts, evidence, campaign: None)
     names = list(everybody.names)
     metas: list[Meta] = [dict(meta) for meta in everybody.meta]
     days = _days(everybody)
@@ -146,11 +156,10 @@ def _days(everybody: Population) -> NDArray[np.intp]:
     return days
 
 
-def _engine(known: Population) -> Engine:
-    reference = Honest(list(known.names), [""] * len(known), known.exchanges,
-                       dict(zip(known.names, known.meta, strict=True)))
-    return Engine(reference_of(reference, detectors(), _KEY), reference, _KEY, false_alarms_per_year=RATE,
-                  max_accounts=100_000, tell=lambda accounts, evidence, campaign: None)
+def _known(people: Population) -> Known:
+    honest = Honest(list(people.names), [""] * len(people), people.exchanges,
+                    dict(zip(people.names, people.meta, strict=True)))
+    return Known(honest, reference_of(honest, detectors(), _KEY))
 
 
 def _truth(bed: Bed) -> Answered:

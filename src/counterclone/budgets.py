@@ -43,6 +43,19 @@ class Limit(NamedTuple):
         return max(units - self.amount, 0.0) * self.seconds_per_unit
 
 
+COPY_SHARE = "limit_copy_share_per_day"
+
+
+def copy_limit(share: float, queries: int) -> Limit:
+    """The limit that admits a part of a copy in a day; one that admits no query at all would be a switch.
+
+    Args:
+        share: of the copy.
+        queries: that the copy takes.
+    """
+    return Limit(COPY_SHARE, "queries", max(share * queries, 1.0), DAY)
+
+
 class Pace(NamedTuple):
     """How fast limits let something be asked.
 

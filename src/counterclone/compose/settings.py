@@ -14,10 +14,10 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from counterclone import plugins
-from counterclone.budgets import DAY, Price
+from counterclone.budgets import COPY_SHARE, DAY, Price
 from counterclone.compose import audited
 from counterclone.compose.secrets import root_key
-from counterclone.compose.terms import COPY_SHARE, terms, total_limits
+from counterclone.compose.terms import terms, total_limits
 from counterclone.compose.watching import Watching, decided
 from counterclone.compose.watermarks import check_timestamps, watermark
 from counterclone.config import Accounts as AccountsConfig

@@ -9,7 +9,7 @@ from typing import cast
 from msgspec import UNSET
 
 from counterclone import plugins
-from counterclone.budgets import DAY, MINUTE, Limit
+from counterclone.budgets import COPY_SHARE, DAY, MINUTE, Limit, copy_limit
 from counterclone.compose import audited
 from counterclone.compose.audited import Copied
 from counterclone.config import AccountClass, Config, PluginTable, Tier
@@ -17,7 +17,6 @@ from counterclone.errors import ConfigError
 from counterclone.guard.release import Terms
 from counterclone.protocols import Policy
 
-COPY_SHARE = "limit_copy_share_per_day"
 A_MINUTE = "limit_queries_per_minute"
 
 
@@ -149,7 +148,7 @@ def _copy_limits(config: Config, group: AccountClass | None, tables: Iterable[Pl
     copied = copies.get(audited.key_of(tables, config.guard.rule)) if share else None
     if copied is None:
         return ()
-    return (Limit(COPY_SHARE, "queries", max(share * copied.queries / _parts(config), 1.0), DAY),)
+    return (copy_limit(share / _parts(config), copied.queries),)
 
 
 def _account_limits(config: Config, group: AccountClass | None, more: tuple[Limit, ...]) -> tuple[Limit, ...]:

@@ -12,11 +12,10 @@ import msgspec
 
 from counterclone import config as configuration
 from counterclone import tune as sweep
-from counterclone.budgets import Limit
+from counterclone.budgets import COPY_SHARE, Limit
 from counterclone.compose import audit, latest, watch
 from counterclone.compose.audit import Options
 from counterclone.compose.latest import Latest
-from counterclone.compose.terms import COPY_SHARE
 from counterclone.config import Config, Watch
 from counterclone.errors import ConfigError
 from counterclone.tune import Crowd, Limits, Subject, Tuned

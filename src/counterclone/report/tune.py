@@ -180,7 +180,7 @@ def _ninety(point: Point) -> tuple[str, str]:
 
 
 def _of_training(point: Point, cost_usd: float) -> str:
-    return f"{point.usd_to_90 / cost_usd:.2g}" if point.usd_to_90 and cost_usd else "-"
+    return f"{100 * point.usd_to_90 / cost_usd:.2g} %" if point.usd_to_90 and cost_usd else "-"
 
 
 def _at_alarm(point: Point) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from counterclone import audit
 from counterclone.audit import Audit
 from counterclone.audit.curve import in_queries
-from counterclone.budgets import DAY, Limit, Pace, pace
+from counterclone.budgets import Limit, Pace, copy_limit, pace
 from counterclone.tune.economics import Effort, efforts
 from counterclone.tune.latency import microseconds
 from counterclone.tune.quotas import PERIODS, Quota, Rung, quotas
@@ -17,7 +17,6 @@ from counterclone.tune.subject import Subject
 from counterclone.tune.suspicion import Bar
 
 LEVEL = 0.9
-COPY_SHARE = "limit_copy_share_per_day"
 
 
 class Outcome:
@@ -78,7 +77,7 @@ class Outcome:
         bits = self._shown[name].bits
         found = [in_queries(limit, bits) for limit in self._subject.deployment.limits or ()]
         if share := self._subject.copy_share:
-            found.append(Limit(COPY_SHARE, "queries", max(share * self._needed(name), 1.0), DAY))
+            found.append(copy_limit(share, self._needed(name)))
         if quota is None:
             return found
         chosen = Limit(quota.key, "queries", quota.amount, PERIODS[quota.key])
