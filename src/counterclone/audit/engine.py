@@ -87,6 +87,7 @@ class Request:
     folder: Path
     resume: Path | None
     trace: Path | Tracing | None
+    keeps_token: bool
     say: Callable[[str], None]
 
 
@@ -96,7 +97,7 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         seed: int = 0, returns: Literal["scores", "logits"] = "scores", ids: Predict | None = None,
         seconds: float = 60.0, pool_kind: PoolKind = "own", name: str = "", authorized_by: str = "",
         folder: Path | str = ".", resume: Path | str | None = None, trace: Path | str | Tracing | None = None,
-        say: Callable[[str], None] = lambda text: None) -> Audit:
+        keeps_token: bool = False, say: Callable[[str], None] = lambda text: None) -> Audit:
     """Copy a model that you own, and tell what that costs.
 
     Args:
@@ -122,6 +123,7 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         resume: a folder where answers are kept, so that none is asked twice after an interruption. It belongs to
             one state of the model.
         trace: a file for the queries as exchanges in JSON lines, or what takes them instead.
+        keeps_token: whether the token of `folder` stays good, since this is one of several audits.
         say: told of the progress.
 
     Raises:
@@ -138,7 +140,7 @@ def run(predict: Predict | Endpoint | str, *, pool: Any = None, evaluate: Any = 
         deployment=deployment or Deployment(), budgets=sorted(set(budgets)), attacks=attacks, surfaces=surfaces,
         seeds=range(seed, seed + seeds), returns=returns, ids=ids, seconds=seconds, authorized_by=authorized_by,
         folder=Path(folder), resume=None if resume is None else Path(resume),
-        trace=Path(trace) if isinstance(trace, str) else trace, say=say)
+        trace=Path(trace) if isinstance(trace, str) else trace, keeps_token=keeps_token, say=say)
     return finished(audit(request))
 
 
@@ -190,7 +192,7 @@ async def audit(request: Request) -> Audit:
             trials = await session.attempt(tried, request.seeds)
         student = cast(Attack, plugins.build("attacks", {"kind": CONTROL}, "control")) if own is not None else None
         without = await control(subject, own, student, request.seeds)
-    if not is_free:
+    if not is_free and not request.keeps_token:
         access.spend(request.folder)
     return _judged(request, subject, surfaces, trials, without, skipped=[*unfit, *session.skipped],
                    warnings=warnings, queries_asked=counted.queries, seconds=time.monotonic() - started)

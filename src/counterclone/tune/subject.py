@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from counterclone.audit import Deployment
+from counterclone.audit import Deployment, access
+from counterclone.audit.engine import finished
 from counterclone.audit.preparation import PoolKind
 from counterclone.targets.http import Endpoint
 from counterclone.targets.local import Predict
@@ -28,7 +31,7 @@ class Subject:
         seconds: how long a call may take.
         name: of the target in reports.
         authorized_by: who allows it.
-        folder: of the token of an audit beyond the loopback.
+        folder: of the token of a sweep beyond the loopback.
     """
 
     predict: Predict | Endpoint
@@ -42,3 +45,18 @@ class Subject:
     name: str = ""
     authorized_by: str = ""
     folder: Path | str = "."
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """One permission for all that is asked of a host beyond this machine.
+
+        Raises:
+            ConfigError: nobody gives it, or the host doesn't show that its owner does.
+            TargetUnreachable: nobody answers there.
+        """
+        url = self.predict.url if isinstance(self.predict, Endpoint) else ""
+        if url:
+            finished(access.check(url, self.authorized_by, Path(self.folder)))
+        yield
+        if url and not access.is_loopback(url):
+            access.spend(Path(self.folder))

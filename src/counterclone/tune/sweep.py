@@ -60,8 +60,8 @@ def tune(subject: Subject, *, own: Sequence[Mapping[str, Any]] = (), tried: Sequ
     started = time.monotonic()
     limits = limits or Limits()
     chosen_from = list(tried) or settings(own)
-    constancy = Constancy(subject)
-    with tempfile.TemporaryDirectory(prefix="counterclone-tune-") as folder:
+    with subject.allowed(), tempfile.TemporaryDirectory(prefix="counterclone-tune-") as folder:
+        constancy = Constancy(subject)
         trying = Trying(subject, resume or Path(folder), seed, say)
         first = trying.by_a_student(chosen_from, budgets, constancy.release)
         outcome = Outcome(subject, first, is_judged=False)
@@ -72,12 +72,14 @@ def tune(subject: Subject, *, own: Sequence[Mapping[str, Any]] = (), tried: Sequ
         asked = tuple(sorted({trial.queries for trial in first.trials}))
         suspicion = None if crowd is None else Suspicion(crowd, asked[-1], seed)
         second = trying.by(judged, attacks=attacks, budgets=asked, seeds=seeds, trace=suspicion)
+        n_changed = constancy.n_changed
     outcome = Outcome(subject, second, is_judged=True)
     bars = {} if suspicion is None else suspicion.bars(second.points)
     rungs = quotas.ladder(subject.deployment.limits or (), crowd)
     final = {setting.name: outcome.point(setting, constancy.classes, bars=bars.get(setting.name, ()), rungs=rungs)
              for setting in judged}
-    choice = _chosen(list(final.values()), limits, second, constancy)
+    n_inputs = second.surfaces[0].utility.inputs
+    choice = _changed(n_changed, constancy.n_asked) or choose(list(final.values()), limits, n_inputs)
     tuned = Tuned(
         target=second.target, seed=seed, budgets=asked, points=[final.get(point.name, point) for point in points],
         chosen=None if choice.point is None else choice.point.settings, reason=choice.reason,
@@ -89,12 +91,13 @@ def tune(subject: Subject, *, own: Sequence[Mapping[str, Any]] = (), tried: Sequ
     return _within_limits(tuned, outcome, limits.honest_limited)
 
 
-def _chosen(points: Sequence[Point], limits: Limits, second: Audit, constancy: Constancy) -> Choice:
-    if n_changed := constancy.n_changed:
-        return Choice(None, f"the target changed during the sweep: {n_changed} of {constancy.n_asked} inputs have "
-                      "other answers than at its beginning, so these are figures of two models; keep one release "
-                      "for as long as it takes, and tune again")
-    return choose(points, limits, second.surfaces[0].utility.inputs)
+def _changed(n_changed: int, n_asked: int) -> Choice | None:
+    """That nothing is chosen, where the target isn't what it was; None where it is."""
+    if not n_changed:
+        return None
+    return Choice(None, f"the target changed during the sweep: {n_changed} of {n_asked} inputs have other answers "
+                  "than at its beginning, so these are figures of two models; keep one release for as long as it "
+                  "takes, and tune again")
 
 
 def _within_limits(tuned: Tuned, outcome: Outcome, most_limited: float) -> Tuned:

@@ -83,7 +83,7 @@ class Trying:
             deployment=replace(subject.deployment, surface=surfaces[0]), surfaces=surfaces[1:], seeds=seeds,
             seed=self._seed, returns=subject.returns, seconds=subject.seconds, pool_kind=subject.pool_kind,
             name=subject.name, authorized_by=subject.authorized_by, folder=subject.folder, resume=self._folder,
-            trace=trace, say=lambda text: self._say(f"{stage}{text}"))
+            trace=trace, keeps_token=True, say=lambda text: self._say(f"{stage}{text}"))
 
     def _key(self, tried: Sequence[Setting], budgets: Sequence[int], release: bytes) -> str:
         price = self._subject.deployment.price
