@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,12 @@ def test_a_lower_bar_is_reached_sooner_and_by_more_honest_accounts(crowd: Crowd)
     shares = [bar.honest_share for bar in bars]
     assert shares == sorted(shares, reverse=True)
     assert shares[-1] == pytest.approx(60 / 2 / N)
+
+
+def test_too_few_honest_accounts_for_the_rate_are_told(crowd: Crowd) -> None:
+    assert Suspicion(crowd, BUDGET, 0).problems == []
+    problem, = Suspicion(replace(crowd, false_alarms_per_year=1.0), BUDGET, 0).problems
+    assert "1 false ones a year need 799 honest accounts" in problem
 
 
 def test_smaller_budgets_and_other_traffic_arent_looked_at(crowd: Crowd) -> None:

@@ -22,7 +22,7 @@ from counterclone.tune.crowd import Crowd
 from counterclone.tune.economics import Bound, reached
 from counterclone.watch.calibration import CHECKPOINTS, Stretches
 from counterclone.watch.engine import reference_of
-from counterclone.watch.levels import DAYS_PER_YEAR, account_level
+from counterclone.watch.levels import DAYS_PER_YEAR, account_level, accounts_needed
 
 RISKS = (0.5, 0.8, 0.95, 1.0)
 """Bars of tiers; at the last an account raises an alarm."""
@@ -67,13 +67,19 @@ class Suspicion:
         self._rng = generator(seed, "copiers' pace")
         self._plans: list[Plan] = []
         self._parts: list[Exchanges] = []
-        self.reference = reference_of(crowd.honest, crowd.detectors, crowd.key)
-        self.level = account_level(crowd.false_alarms_per_year, DAYS_PER_YEAR, len(crowd.honest))
+        self._reference = reference_of(crowd.honest, crowd.detectors, crowd.key)
+        self._level = account_level(crowd.false_alarms_per_year, DAYS_PER_YEAR, len(crowd.honest))
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> list[str]:
         """What keeps risks from being told, in words."""
-        return self.reference.problems
+        found, known = list(self._reference.problems), self._reference.n_calibration
+        needed = accounts_needed(self._level)
+        if known and needed is not None and needed > known:
+            rate = self._crowd.false_alarms_per_year
+            found.append(f"no alarm is foreseen: {rate:g} false ones a year need {needed:,} "
+                         f"honest accounts to rank a copier among, and there are {known:,}")
+        return found
 
     def of(self, plan: Plan) -> Callable[[Inputs, Reply], None]:
         """What takes the batches of one trial."""
@@ -93,7 +99,7 @@ class Suspicion:
         Args:
             points: of the audit.
         """
-        if not self.reference.gauges or not self._parts:
+        if not self._reference.gauges or not self._parts:
             return {}
         p_values = self._courses()
         lines: defaultdict[str, defaultdict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
@@ -104,7 +110,7 @@ class Suspicion:
 
     def _bar(self, risk: float, surface: str, lines: Mapping[str, Sequence[Point]], p_values: NDArray[np.float64],
              ) -> Bar:
-        most = self.level**risk
+        most = self._level**risk
         delays = {attack: self._delay(surface, attack, p_values, most) for attack in lines}
         copies = {attack: reached(line, min(delays[attack], self._budget)) for attack, line in lines.items()}
         attack = max(copies, key=lambda attack: copies[attack].fidelity)
@@ -123,9 +129,9 @@ class Suspicion:
         stretches = Stretches(self._paced(join(self._parts)), len(self._plans))
         points = np.arange(len(CHECKPOINTS))[:, np.newaxis]
         values = np.stack([gauge.scale.values(stretches.course(gauge.tracker).scores, points)
-                           for gauge in self.reference.gauges], axis=2)
+                           for gauge in self._reference.gauges], axis=2)
         maxima = np.maximum.accumulate(np.where(np.isnan(values), -np.inf, values), axis=0)
-        return np.stack([self.reference.account_p_values(each) for each in maxima])
+        return np.stack([self._reference.account_p_values(each) for each in maxima])
 
     def _paced(self, exchanges: Exchanges) -> Exchanges:
         """Exchanges of trials, which were asked at once, at honest accounts' pace."""
