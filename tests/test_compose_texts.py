@@ -133,7 +133,7 @@ def test_a_suspect_behind_a_url_is_asked_on_a_ground_that_the_verdict_keeps(rout
     (["http://127.0.0.1:9/v1/completions", "--basis", "ours"], "expected a server as OpenAI's; start it"),
     (["text_suspects:copy", "--account", "nobody"], "holds no text of nobody"),
     (["text_suspects:copy", "--commitment", "7"], "there is no commitment 7 with a green list"),
-    (["text_suspects:copy", "--dossier", "x.zip"], "isn't written of texts yet"),
+    (["text_suspects:copy", "--with-log"], "the ledger doesn't hold texts"),
 ])
 def test_what_cant_be_tested_is_one_readable_line(arguments: list[str], message: str) -> None:
     result = run("prove", *arguments, "--texts", "served.jsonl")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,23 @@ import msgspec
 
 from counterclone.compose import callables
 from counterclone.config import read_history
-from counterclone.errors import DossierError
+from counterclone.errors import ConfigError, DossierError
 from counterclone.prove import bundle, checking, timestamps
 from counterclone.prove.checking import Verification
 from counterclone.prove.claims import Measure, claims
 from counterclone.prove.commitments import Commitment
 from counterclone.prove.custody import Custody
-from counterclone.prove.dossier import Answered, Dossier, Key, Row, Trial, with_manifest
+from counterclone.prove.dossier import (
+    MARK_PREFIX,
+    TEXTS,
+    Answered,
+    Dossier,
+    Key,
+    Row,
+    Tokens,
+    Trial,
+    with_manifest,
+)
 from counterclone.prove.ledger import Head
 from counterclone.prove.merkle import Tree
 from counterclone.prove.opened import Opened
@@ -58,7 +69,7 @@ class Tested:
         keys: of the ledger.
         chain: all commitments.
         commitment: that was tested under.
-        parts: of the ledger.
+        parts: of the ledger, none where texts that it doesn't hold were tested.
         asked: what was asked.
         answers: of the suspect, by mark.
         scope: what was decided beforehand.
@@ -66,6 +77,9 @@ class Tested:
         began: seconds since 1970.
         ended: likewise.
         folder: of the keys, where timestamps are.
+        texts: the owner's list of them, where these were tested.
+        tokens: of them, where the mark is one in tokens.
+        mark_files: that this mark needs, by its options.
     """
 
     keys: Custody
@@ -79,6 +93,9 @@ class Tested:
     began: float
     ended: float
     folder: Path
+    texts: bytes = b""
+    tokens: Tokens | None = None
+    mark_files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
@@ -100,9 +117,10 @@ def write(path: Path, tested: Tested, history: Path, *, with_log: bool) -> None:
         heads=list(heads.values()), rows=_rows(tested, parts), terms=_terms(tested, parts),
         answers=tested.answers, trial=trial, verdict=tested.verdict,
         logs={part.id: part.records.tobytes() for part in parts} if with_log else {},
-        stamps=_stamps(tested.folder, parts if with_log else ()))
+        stamps=_stamps(tested.folder, parts if with_log else ()),
+        texts=tested.texts, tokens=tested.tokens, mark_files=tested.mark_files)
     measures = _measures(history, tested)
-    grounds = claims(tested.verdict, _accepted(dossier.terms), measures)
+    grounds = claims(tested.verdict, _accepted(dossier.terms), measures, in_ledger=not tested.texts)
     files = {**dossier.files(), MEASURES: msgspec.json.format(msgspec.json.encode(measures), indent=1),
              PAGE: page.page(dossier, tested.commitment, grounds, measures).encode(),
              CHECKER: checker(), README: HOW_TO_CHECK.encode()}
@@ -116,7 +134,8 @@ def verify(path: Path, commitment: Path | None, independent: Sequence[str] = (),
     Args:
         path: the dossier.
         commitment: the file with it, as its reader got it before; None to use the enclosed one.
-        independent: `pkg.mod:model`, or a list of models there, that never saw an answer.
+        independent: `pkg.mod:model`, or a list of models there, that never saw an answer; of functions that write
+            texts where the dossier is of texts.
         roots: the certificates that the authority of its timestamps must lead to, None to leave these unchecked.
 
     Raises:
@@ -132,8 +151,11 @@ def verify(path: Path, commitment: Path | None, independent: Sequence[str] = (),
         except OSError as error:
             raise DossierError(f"{commitment}: {error.strerror or error}; expected a commitment") from None
     files = bundle.read(path)
-    models = [Local(predict, seconds=ANSWER_SECONDS) for name in independent
-              for predict in callables.several(name, "--independent", "predict_proba")]
+    _check_tokenizer(files)
+    writes = TEXTS in files
+    method = "generate" if writes else "predict_proba"
+    models = [Local(predict, returns="texts" if writes else "scores", seconds=ANSWER_SECONDS)
+              for name in independent for predict in callables.several(name, "--independent", method)]
     try:
         return checking.check(files, given, models, None if roots is None else Roots.load(roots))
     finally:
@@ -144,6 +166,17 @@ def verify(path: Path, commitment: Path | None, independent: Sequence[str] = (),
 def checker() -> bytes:
     """The script that checks a dossier with the standard library and numpy alone."""
     return resources.files("counterclone.prove").joinpath(CHECKER).read_bytes()
+
+
+def _check_tokenizer(files: Mapping[str, bytes]) -> None:
+    """That what an enclosed tokenizer takes is installed: without it nothing is told, for or against the dossier.
+
+    Raises:
+        ConfigError: it isn't.
+    """
+    if MARK_PREFIX + "tokenizer" in files and importlib.util.find_spec("tokenizers") is None:
+        raise ConfigError("verify: the dossier's tokenizer needs the library `tokenizers`; install "
+                          f"counterclone[llm], or run {CHECKER}, which counts the tokens that are in the file")
 
 
 def _head(part: Part, keys: Custody, now: float) -> Signed:
@@ -193,8 +226,10 @@ def _accepted(terms: Sequence[Row]) -> list[str]:
 
 
 def _measures(history: Path, tested: Tested) -> list[Measure]:
-    """The configurations that were in force while the asked queries were served."""
+    """The configurations that were in force while the asked queries were served, as far as records say when."""
     times = [record.time for question in tested.asked for record in question.records]
+    if not times:
+        return []
     live = [event for event in read_history(history) if event.get("event") == "live"]
     before = [event for event in live if event["time"] <= min(times)][-1:]
     during = [event for event in live if min(times) < event["time"] <= max(times)]

@@ -73,10 +73,11 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
         TargetUnreachable: it doesn't answer.
     """
     if options.texts is not None:
-        if options.dossier is not None:
-            raise ConfigError("--dossier: isn't written of texts yet; leave it out, or --texts")
+        if options.with_log:
+            raise ConfigError("--with-log: the ledger doesn't hold texts; leave it out, or --texts")
         return texts.prove(options.suspect, options.texts, config_file, say, commitment=options.commitment,
-                           scope=_scope(options), basis=options.basis, model=options.model)
+                           scope=_scope(options), basis=options.basis, model=options.model,
+                           evidence_file=options.dossier)
     path = configuration.find(config_file)
     config, folder = configuration.load(path), path.parent
     suspects.check_basis(options.suspect, options.basis)

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+
+import msgspec
 
 from counterclone import config as configuration
 from counterclone import plugins
-from counterclone.compose import suspects
+from counterclone.compose import dossier, suspects
+from counterclone.compose.guard import HISTORY_FILE
 from counterclone.errors import ConfigError
 from counterclone.evidence import Evidence
+from counterclone.marks.greenlist import Greenlist
+from counterclone.protocols import Target
 from counterclone.prove import questions, verification, written
 from counterclone.prove.commitments import Chain, Commitment
 from counterclone.prove.custody import Custody, mark_key
+from counterclone.prove.dossier import Tokens
 from counterclone.prove.questions import Scope
-from counterclone.prove.verification import Verdict
+from counterclone.prove.text_ground import tokens
+from counterclone.prove.transcript import Transcript
+from counterclone.prove.verification import Question, Verdict
 from counterclone.prove.written import Lines, TextMark
 from counterclone.targets.local import Predict
 
 
 def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say: Callable[[str], None], *,
-          commitment: int | None = None, scope: Scope | None = None, basis: str = "",
-          model: str = "") -> Verdict:
+          commitment: int | None = None, scope: Scope | None = None, basis: str = "", model: str = "",
+          evidence_file: Path | None = None) -> Verdict:
     """Test a suspect.
 
     Args:
@@ -35,6 +45,7 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
         scope: how far the test goes.
         basis: on what ground a URL is asked.
         model: the suspect's name, where its URL has several models.
+        evidence_file: where a dossier is written, None for nowhere.
 
     Raises:
         ConfigError: there is no such suspect, commitment or file, or a URL is asked without a ground.
@@ -46,20 +57,46 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
     path = configuration.find(config_file)
     config, folder = configuration.load(path), path.parent
     keys = Custody.load(folder / config.prove.keys)
-    found, mark = _found(Chain(folder / config.prove.keys, keys).all(), commitment)
+    chain = Chain(folder / config.prove.keys, keys).all()
+    found, mark = _found(chain, commitment)
     statement, key = found.statement, keys.epoch_key(found.number)
     lines = _listed(exchanges, mark, scope.accounts)
     served = written.served(lines, mark, mark_key(key, plugins.kind_of(mark)), f"--texts {exchanges}")
     question = questions.question(statement, key, mark, served, scope)
     say(f"prove: {len(served):,} marked texts under commitment {statement.number}; asking the suspect")
 
-    async def asked() -> list[Evidence]:
-        async with suspects.reached(suspect, config, say, returns="texts", model=model) as target:
-            return await verification.examine([question], target)
+    began = time.time()
+    transcript, evidence = asyncio.run(_examined(question, suspects.reached(
+        suspect, config, say, returns="texts", model=model)))
+    verdict = verification.verdict(
+        [question], evidence, suspect=suspects.name_of(suspect), commitment=statement.number,
+        least_trials=scope.least_trials(statement), basis=basis)
+    if evidence_file is None:
+        return verdict
+    verdict = msgspec.structs.replace(verdict, dossier=str(evidence_file))
+    dossier.write(evidence_file, dossier.Tested(
+        keys=keys, chain=chain, commitment=found, parts=(), asked=[question],
+        answers={question.kind: transcript.answers}, scope=scope, verdict=verdict, began=began, ended=time.time(),
+        folder=folder / config.prove.keys, texts=written.encoded(lines), tokens=_tokens(mark, transcript),
+        mark_files=_files(mark)), folder / HISTORY_FILE, with_log=False)
+    return verdict
 
-    return verification.verdict([question], asyncio.run(asked()), suspect=suspects.name_of(suspect),
-                                commitment=statement.number, least_trials=scope.least_trials(statement),
-                                basis=basis)
+
+async def _examined(question: Question, reached: AbstractAsyncContextManager[Target]
+                    ) -> tuple[Transcript, list[Evidence]]:
+    async with reached as target:
+        transcript = Transcript(target)
+        return transcript, await verification.examine([question], transcript)
+
+
+def _tokens(mark: TextMark, transcript: Transcript) -> Tokens | None:
+    return tokens(mark, transcript.asked, transcript.answers) if isinstance(mark, Greenlist) else None
+
+
+def _files(mark: TextMark) -> dict[str, bytes]:
+    """What others need to compute the test, which is why the commitment has its digest."""
+    paths = mark.files if isinstance(mark, Greenlist) else {}
+    return {option: Path(path).read_bytes() for option, path in paths.items()}
 
 
 def _found(chain: Sequence[Commitment], number: int | None) -> tuple[Commitment, TextMark]:

@@ -7,25 +7,26 @@ import dataclasses
 import datetime
 import hashlib
 import math
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from counterclone.errors import CountercloneError, DossierError, LedgerError, TargetError
-from counterclone.evidence import Evidence, Role
-from counterclone.protocols import Target, Watermark
+from counterclone.evidence import Evidence
+from counterclone.protocols import Target
 from counterclone.prove import commitments, timestamps, verification
 from counterclone.prove.commitments import Commitment
 from counterclone.prove.custody import key_commitment
-from counterclone.prove.dossier import MANIFEST, Answered, Dossier, Row, listed
+from counterclone.prove.dossier import MANIFEST, Dossier, listed
+from counterclone.prove.ground import Check, Ground
 from counterclone.prove.ledger import Head
-from counterclone.prove.merkle import Frontier, includes, leaf_hash
-from counterclone.prove.opened import Opened, is_canonical
-from counterclone.prove.questions import questions
-from counterclone.prove.records import DTYPE, FORMAT, Kind
+from counterclone.prove.ledger_ground import LedgerGround, root_of
+from counterclone.prove.records import FORMAT
 from counterclone.prove.signed import Signed, read_signed
+from counterclone.prove.text_ground import TextGround
 from counterclone.prove.timestamps import Roots
 from counterclone.prove.transcript import Replay
 from counterclone.prove.verification import Question, Verdict
@@ -34,20 +35,8 @@ LEVEL = 0.05
 """Independent models that fit the key better than this, all together, say that the queries were chosen to fit."""
 TOLERANCE = 1e-9
 """Figures agree up to this share: libraries round tails differently."""
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that was computed again.
-
-    Attributes:
-        name: what.
-        holds: whether it came out as the dossier says.
-        text: what was found.
-    """
-
-    name: str
-    holds: bool
-    text: str
+TOLERANCE_OF_BOUNDS = 1e-4
+"""Where they may be bounds that were searched for: every one that is found holds, the least isn't met exactly."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,9 +75,10 @@ def check(files: Mapping[str, bytes], given: Signed | None, independent: Sequenc
     try:
         dossier = Dossier.parse(files)
         verdict = dossier.verdict
-        checking = _Checking(files, dossier, given)
-        digest = checking.commitment.signed.digest
-        checks.extend(checking.all(independent, roots))
+        with tempfile.TemporaryDirectory(prefix="counterclone-") as folder:
+            checking = _Checking(files, dossier, given, Path(folder))
+            digest = checking.commitment.signed.digest
+            checks.extend(checking.all(independent, roots))
     except TargetError:
         raise
     except (CountercloneError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -106,12 +96,13 @@ class _Checking:
         files: its files.
         dossier: what they say.
         given: the commitment that its reader has.
+        folder: an empty one.
 
     Raises:
         DossierError: there is no commitment with its number.
     """
 
-    def __init__(self, files: Mapping[str, bytes], dossier: Dossier, given: Signed | None) -> None:
+    def __init__(self, files: Mapping[str, bytes], dossier: Dossier, given: Signed | None, folder: Path) -> None:
         self._files, self._dossier, self._given = files, dossier, given
         if not 1 <= dossier.key.commitment <= len(dossier.commitments):
             raise DossierError(f"there is no commitment {dossier.key.commitment} among the "
@@ -119,9 +110,8 @@ class _Checking:
         signed = dossier.commitments[dossier.key.commitment - 1]
         self.commitment = Commitment(signed, signed.read(commitments.Statement, "commitments.json"))
         self._key = bytes.fromhex(dossier.key.key)
-        self._rows = [row.opened() for row in dossier.rows]
-        self._heads = {head.ledger: (signed, head) for signed in dossier.heads
-                       for head in [signed.read(Head, "heads.json")]}
+        self._ground: Ground = (TextGround(dossier, self.commitment, self._key, folder) if dossier.texts
+                                else LedgerGround(dossier, self.commitment, self._key))
 
     def all(self, independent: Sequence[Target], roots: Roots | None) -> Iterator[Check]:
         """Each check in turn."""
@@ -131,16 +121,14 @@ class _Checking:
         if roots is not None:
             yield self._timestamps(roots)
         yield self._epoch_key()
-        yield self._ledger()
-        yield self._terms()
-        yield self._queries()
-        asked = questions(self.commitment.statement, self._key, self._rows, self._dossier.trial.scope)
-        yield self._draws(asked)
-        evidence = self._evidence(asked)
-        yield self._figures(asked, evidence)
-        yield self._omissions(asked, evidence)
+        yield from self._ground.checks()
+        replays = {question.kind: Replay(self._dossier.answers.get(question.kind, ()))
+                   for question in self._ground.questions}
+        evidence = self._evidence(replays)
+        yield self._figures(evidence)
+        yield from self._ground.beyond(evidence, replays)
         if independent:
-            yield _peculiar(asked, independent)
+            yield _peculiar(self._ground.questions, independent)
 
     def _manifest(self) -> Check:
         signed, manifest = listed(self._files)
@@ -194,7 +182,7 @@ class _Checking:
         signed = read_signed(self._dossier.stamps[name], name)
         head = signed.read(Head, name)
         content = self._dossier.logs.get(head.ledger, b"")[:head.size * FORMAT.size]
-        if not signed.is_by(self.commitment.statement.signer) or _root(content) != (head.size, head.root):
+        if not signed.is_by(self.commitment.statement.signer) or root_of(content) != (head.size, head.root):
             raise LedgerError(f"the log of ledger {head.ledger} isn't the one whose head of {head.size} records "
                               "has a timestamp")
         stamp = name.removesuffix(timestamps.HEAD_SUFFIX) + timestamps.SUFFIX
@@ -204,112 +192,27 @@ class _Checking:
         holds = key_commitment(self._key) == self.commitment.statement.key
         return Check("key", holds, f"the revealed key is {'' if holds else 'NOT '}the one committed to")
 
-    def _ledger(self) -> Check:
-        signer = self.commitment.statement.signer
-        unsigned = [ledger for ledger, (signed, _) in self._heads.items() if not signed.is_by(signer)]
-        if unsigned:
-            return Check("ledger", False, f"the head of ledger {unsigned[0]} isn't signed by the owner")
-        seen = set()
-        for row, opened in zip(self._dossier.rows, self._rows, strict=True):
-            place = (row.ledger, row.index)
-            problem = "is there twice" if place in seen else self._problem(row, opened, Kind.ANSWER)
-            if problem:
-                return Check("ledger", False, f"record {row.index} of ledger {row.ledger} {problem}")
-            seen.add(place)
-        return Check("ledger", True, f"{len(self._rows)} records open to what they were sealed with, and are in "
-                     "the tree of a signed head")
-
-    def _terms(self) -> Check:
-        said = []
-        for row in self._dossier.terms:
-            opened = row.opened()
-            problem = self._problem(row, opened, Kind.TERMS)
-            if problem:
-                return Check("terms", False, f"record {row.index} of ledger {row.ledger} {problem}")
-            accepted = opened.accepted()
-            said.append(f"account {opened.account} accepted {accepted.version} (by {accepted.by})")
-        return Check("terms", True, "; ".join(said) or "no acceptance is enclosed")
-
-    def _problem(self, row: Row, opened: Opened, kind: Kind) -> str:
-        if row.ledger not in self._heads:
-            return "has no head"
-        _, head = self._heads[row.ledger]
-        if opened.kind != kind or (kind is Kind.ANSWER and opened.commitment != self.commitment.number):
-            return "isn't of an answer under this commitment" if kind is Kind.ANSWER else "isn't of accepted terms"
-        if not opened.is_whole():
-            return "doesn't open to this query and answer"
-        path = [bytes.fromhex(each) for each in row.path]
-        if not includes(bytes.fromhex(head.root), head.size, opened.index, leaf_hash(opened.record), path):
-            return "isn't in the signed tree"
-        return ""
-
-    def _queries(self) -> Check:
-        odd = [row.index for row in self._rows if not is_canonical(row.read())]
-        if odd:
-            return Check("queries", False, f"record {odd[0]}: the key's draw was made for another query")
-        return Check("queries", True, "each is the one that the key's draw was made for")
-
-    def _draws(self, asked: Sequence[Question]) -> Check:
-        n_rows = 0
-        for question in asked:
-            served = question.case.served
-            if not hasattr(question.mark, "embed"):
-                continue
-            mark = cast(Watermark, question.mark)
-            embedded = mark.embed(question.case.key, served.cells, np.eye(served.classes)[served.truths])
-            drawn = np.where(embedded.roles == Role.MARKED, embedded.rows.argmax(axis=1), served.truths)
-            odd = np.flatnonzero((embedded.roles != served.roles) | (drawn != served.labels))
-            if len(odd):
-                return Check("draws", False, f"the key draws another mark for {served.cells[odd[0]].hex()[:16]}…")
-            n_rows += len(served)
-        return Check("draws", True, f"the key draws these marks and labels for all {n_rows} queries")
-
-    def _evidence(self, asked: Sequence[Question]) -> list[Evidence]:
-        answers: Mapping[str, Sequence[Answered]] = self._dossier.answers
+    def _evidence(self, replays: Mapping[str, Replay]) -> list[Evidence]:
         found = []
-        for question in asked:
-            replay = Replay(answers.get(question.kind, ()))
+        for question in self._ground.questions:
+            replay = replays[question.kind]
             found += asyncio.run(verification.examine([question], replay))
             if replay.n_left:
                 raise DossierError(f"{replay.n_left} answers are to no query that the key puts")
         return found
 
-    def _figures(self, asked: Sequence[Question], evidence: Sequence[Evidence]) -> Check:
+    def _figures(self, evidence: Sequence[Evidence]) -> Check:
         trial, claimed = self._dossier.trial, self._dossier.verdict
         again = verification.verdict(
-            asked, evidence, suspect=trial.suspect, commitment=self.commitment.number,
+            self._ground.questions, evidence, suspect=trial.suspect, commitment=self.commitment.number,
             least_trials=trial.scope.least_trials(self.commitment.statement), basis=trial.basis)
-        odd = differences(msgspec.to_builtins(claimed), {**msgspec.to_builtins(again), "dossier": claimed.dossier})
+        odd = differences(msgspec.to_builtins(claimed), {**msgspec.to_builtins(again), "dossier": claimed.dossier},
+                          TOLERANCE_OF_BOUNDS if self._dossier.texts else TOLERANCE)
         if odd:
             return Check("figures", False, "computed again, these are others: " + "; ".join(odd))
         rank = "none" if again.p_decoy is None else f"{again.p_decoy:.3g}"
         return Check("figures", True, f"{again.verdict.replace('-', ' ')}: p = {again.p_value:.3g} corrected for "
                      f"{again.tested} tests, e = {again.e_value:.3g}, rank among decoys {rank}")
-
-    def _omissions(self, asked: Sequence[Question], evidence: Sequence[Evidence]) -> Check:
-        """With the whole log, marked queries that may have been left out count as misses."""
-        logs = self._dossier.logs
-        if logs.keys() != self._heads.keys():
-            return Check("omissions", True, "can't be ruled out: the log isn't enclosed whole, so marked queries "
-                         "that the suspect fails may have been left out")
-        n_answers = 0
-        for name, content in logs.items():
-            head = self._heads[name][1]
-            if _root(content) != (head.size, head.root):
-                return Check("omissions", False, f"the log of ledger {name} isn't the one of its signed head")
-            records = np.frombuffer(content, dtype=DTYPE)
-            n_answers += int(((records["kind"] == Kind.ANSWER)
-                              & (records["commitment"] == self.commitment.number)).sum())
-        return Check("omissions", True, "; ".join(
-            _counted(question, each, n_answers) for question, each in zip(asked, evidence, strict=True)))
-
-
-def _root(log: bytes) -> tuple[int, str]:
-    """The size of a log, and the root of the tree over it."""
-    frontier = Frontier()
-    for start in range(0, len(log), FORMAT.size):
-        frontier.append(log[start:start + FORMAT.size])
-    return frontier.size, frontier.root().hex()
 
 
 def _time(seconds: float) -> str:
@@ -331,27 +234,17 @@ def _peculiar(asked: Sequence[Question], models: Sequence[Target]) -> Check:
                  text if is_fine else f"{text}; they meet the key as well, so the queries were chosen to fit")
 
 
-def _counted(question: Question, evidence: Evidence, n_answers: int) -> str:
-    rate: Any = getattr(question.mark, "rate", None)
-    if rate is None or question.case.stops_early:
-        return f"{question.kind}: no bound"
-    n_shown = int((question.case.served.roles == Role.MARKED).sum())
-    p = verification.with_hidden(evidence, n_shown, n_answers, float(rate), question.case.alpha)
-    return (f"{question.kind}: {n_shown} marked queries of {n_answers:,} answers were shown; if all that the rate "
-            f"allows besides were left out and failed, p = {p:.3g}")
-
-
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The figures in which two verdicts differ, in words."""
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], tolerance: float = TOLERANCE) -> list[str]:
+    """The figures in which two verdicts differ, in words; numbers that aren't whole may by a share of them."""
     return [f"{name} {one.get(name)!r}, not {other.get(name)!r}" for name in sorted(one.keys() | other.keys())
-            if not _is_same(one.get(name), other.get(name))]
+            if not _is_same(one.get(name), other.get(name), tolerance)]
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, float | int) and isinstance(other, float | int):
-        return math.isclose(one, other, rel_tol=TOLERANCE)
+def _is_same(one: Any, other: Any, tolerance: float) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=tolerance)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_is_same, one, other))
+        return len(one) == len(other) and all(map(_is_same, one, other, [tolerance] * len(one)))
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_is_same(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(_is_same(one[name], other[name], tolerance) for name in one)
     return bool(one == other)

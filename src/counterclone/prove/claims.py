@@ -52,15 +52,17 @@ class Measure(msgspec.Struct, frozen=True):
     text: str
 
 
-def claims(verdict: Verdict, terms: Sequence[str], measures: Sequence[Measure]) -> tuple[Claim, ...]:
+def claims(verdict: Verdict, terms: Sequence[str], measures: Sequence[Measure], *,
+           in_ledger: bool = True) -> tuple[Claim, ...]:
     """The claims that a copied model may give, with what this dossier holds for each.
 
     Args:
         verdict: what was found.
         terms: the terms that the named accounts accepted, in words.
         measures: that were in force.
+        in_ledger: whether the ledger holds what was served, rather than a list of the owner's.
     """
-    return (_terms(verdict, terms), _secret(verdict, measures), _copyright(verdict))
+    return (_terms(verdict, terms, in_ledger=in_ledger), _secret(verdict, measures), _copyright(verdict))
 
 
 def _trained(verdict: Verdict) -> Element:
@@ -71,13 +73,14 @@ def _trained(verdict: Verdict) -> Element:
                    "were trained on, not by whom.")
 
 
-def _served(verdict: Verdict) -> Element:
+def _served(verdict: Verdict, *, in_ledger: bool) -> Element:
     text = "These answers were served to a known account."
     if not verdict.accounts:
         return Element(text, "missing", "No account stands out: each was served too few marked answers that "
-                       "nobody else was.")
+                       "nobody else was, or all had the same key.")
     names = ", ".join(each.account for each in verdict.accounts)
-    return Element(text, "in part", f"Account {names}, by records of the ledger. Accounts are pseudonyms: who is "
+    source = "records of the ledger" if in_ledger else "the owner's own list of texts"
+    return Element(text, "in part", f"Account {names}, by {source}. Accounts are pseudonyms: who is "
                    "behind one is in the owner's customer records.")
 
 
@@ -85,13 +88,13 @@ WHO = Element("The defendant trained the suspect, and used the account.", "missi
               "Nothing in this file tells who did. Contracts, payments, logs and witnesses may.")
 
 
-def _terms(verdict: Verdict, terms: Sequence[str]) -> Claim:
+def _terms(verdict: Verdict, terms: Sequence[str], *, in_ledger: bool) -> Claim:
     accepted = Element("The account's holder accepted terms that forbid training on answers.",
                        "in part" if terms else "missing",
                        f"By the ledger: {'; '.join(terms)}. The text of the terms isn't in this file." if terms
                        else "The ledger holds no acceptance; a signed contract or a sign-up log may.")
     return Claim("Breach of the terms of use", (
-        accepted, _served(verdict), _trained(verdict), WHO,
+        accepted, _served(verdict, in_ledger=in_ledger), _trained(verdict), WHO,
         Element("Damage followed.", "missing", "Costs of the original, lost sales, what the copy is used for.")))
 
 

@@ -1,7 +1,8 @@
 """The evidence on one suspect in a file of its own, which others check without the owner's keys or ledger.
 
 It reveals the key of one epoch, and of the ledger only the marked queries that were asked, and their controls; the
-whole log of salted hashes goes in where the owner wants to show that no marked query was left out.
+whole log of salted hashes goes in where the owner wants to show that no marked query was left out. Where marked texts
+aren't in the ledger, a list of the owner's stands in the place of its records.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ T = TypeVar("T")
 
 COMMITMENTS, KEY, HEADS, ROWS, ANSWERS = "commitments.json", "key.json", "heads.json", "rows.json", "answers.json"
 TERMS, TEST, VERDICT, MANIFEST = "terms.json", "test.json", "verdict.json", "manifest.json"
-LOG_PREFIX, STAMP_PREFIX = "log/", "timestamps/"
+TEXTS, TOKENS = "texts.jsonl", "tokens.json"
+LOG_PREFIX, STAMP_PREFIX, MARK_PREFIX = "log/", "timestamps/", "mark/"
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +80,20 @@ class Answered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str = ""
 
 
+class Tokens(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a test of tokens counts, for those who haven't the tokenizer.
+
+    Attributes:
+        prompts: that the suspect was asked, in this order.
+        answers: of the suspect.
+        references: each text of the owner's model, and of a public one, as far as the test needs them.
+    """
+
+    prompts: list[list[int]]
+    answers: list[list[int]]
+    references: list[list[list[int]]]
+
+
 class Trial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the suspect was tested.
 
@@ -123,6 +139,9 @@ class Dossier:
         verdict: what was found.
         logs: whole parts of the log, by their ids, where the owner shows them.
         stamps: timestamps as an authority sent them, and the heads of the log that some are of, by their names.
+        texts: the owner's list of marked texts, as JSON lines; without one the test is of the ledger.
+        tokens: of the texts, where these are what is tested.
+        mark_files: that the mark needs, by its options.
     """
 
     commitments: Sequence[Signed]
@@ -135,14 +154,23 @@ class Dossier:
     verdict: Verdict
     logs: Mapping[str, bytes] = field(default_factory=dict)
     stamps: Mapping[str, bytes] = field(default_factory=dict)
+    texts: bytes = b""
+    tokens: Tokens | None = None
+    mark_files: Mapping[str, bytes] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         """Each part as a file."""
-        files = {COMMITMENTS: self.commitments, KEY: self.key, HEADS: self.heads, ROWS: self.rows,
+        parts = {COMMITMENTS: self.commitments, KEY: self.key, HEADS: self.heads, ROWS: self.rows,
                  TERMS: self.terms, ANSWERS: self.answers, TEST: self.trial, VERDICT: self.verdict}
-        encoded = {name: _encoded(content) for name, content in files.items()}
-        return {**encoded, **{LOG_PREFIX + name: content for name, content in self.logs.items()},
-                **{STAMP_PREFIX + name: content for name, content in self.stamps.items()}}
+        files = {name: _encoded(content) for name, content in parts.items()}
+        if self.texts:
+            files[TEXTS] = self.texts
+        if self.tokens is not None:
+            files[TOKENS] = msgspec.json.encode(self.tokens)
+        folders = {LOG_PREFIX: self.logs, STAMP_PREFIX: self.stamps, MARK_PREFIX: self.mark_files}
+        for prefix, below in folders.items():
+            files |= {prefix + name: content for name, content in below.items()}
+        return files
 
     @classmethod
     def parse(cls, files: Mapping[str, bytes]) -> Dossier:
@@ -157,7 +185,9 @@ class Dossier:
             terms=_decoded(files, TERMS, list[Row]),
             answers=_decoded(files, ANSWERS, dict[str, list[Answered]]), trial=_decoded(files, TEST, Trial),
             verdict=_decoded(files, VERDICT, Verdict),
-            logs=_below(LOG_PREFIX, files), stamps=_below(STAMP_PREFIX, files))
+            logs=_below(LOG_PREFIX, files), stamps=_below(STAMP_PREFIX, files),
+            texts=files.get(TEXTS, b""), tokens=_decoded(files, TOKENS, Tokens) if TOKENS in files else None,
+            mark_files=_below(MARK_PREFIX, files))
 
 
 def with_manifest(files: Mapping[str, bytes], keys: Custody) -> dict[str, bytes]:

@@ -21,10 +21,12 @@ class Transcript:
 
     Attributes:
         answers: so far, in the order of the queries.
+        asked: the queries, a batch each.
     """
 
     def __init__(self, suspect: Target) -> None:
         self.answers: list[Answered] = []
+        self.asked: list[Inputs] = []
         self._suspect = suspect
 
     async def query(self, inputs: Inputs) -> Reply:
@@ -35,6 +37,7 @@ class Transcript:
         """
         reply = await self._suspect.query(inputs)
         rows, texts = reply.rows.tolist(), reply.texts or [""] * len(reply.rows)
+        self.asked.append(inputs)
         self.answers += [Answered(cell.hex(), tuple(row), text) for cell, row, text
                          in zip(Query(inputs).cells, rows, texts, strict=True)]
         return reply
@@ -45,9 +48,13 @@ class Replay:
 
     Args:
         answers: of a transcript.
+
+    Attributes:
+        asked: the queries so far, a batch each.
     """
 
     def __init__(self, answers: Sequence[Answered]) -> None:
+        self.asked: list[Inputs] = []
         self._answers = list(answers)
 
     @property
@@ -68,6 +75,7 @@ class Replay:
                                "left out, added or moved")
         if len({len(answer.scores) for answer in given}) > 1:
             raise DossierError("the suspect's answers have different numbers of classes")
+        self.asked.append(inputs)
         rows = np.array([answer.scores for answer in given], dtype=np.float64).reshape(len(given), -1)
         texts = [answer.text for answer in given]
         return Reply(rows, texts=texts if any(texts) else None)

@@ -13,6 +13,7 @@ from counterclone.prove.dossier import Dossier
 from counterclone.report.page import Table, html_page, print_table
 from counterclone.report.prove import table as verdict_table
 
+LINE = b"\n"
 METHOD = (
     ("before", "The service changed a few answers, chosen by a secret key, and wrote down which. A fingerprint of "
      "the key, the rules of this test and the level were signed before the first answer was served."),
@@ -21,6 +22,13 @@ METHOD = (
     ("correction", "Every account was tested, and the figure is corrected for all of them."),
     ("control", "The same answers were compared with keys that were never used. If these did as well, the test "
      "would have been void."))
+METHOD_OF_TEXTS = (
+    ("before", "The service made a few words likelier than others, chosen by a secret key, or wrote a few texts "
+     "another way. A fingerprint of the key, the rules of this test and the level were signed beforehand."),
+    ("test", "The suspect was asked prompts that the service had answered, in an order that the key draws. How "
+     "often texts of a model that never saw the marked ones have as much of what the key chose, by chance, is "
+     "computed or bounded, and not estimated."),
+    *METHOD[2:])
 LIMITS = (
     "The p-value is how often a model that has nothing to do with the key does as well. It isn't the probability "
     "that somebody is innocent.",
@@ -32,6 +40,10 @@ LIMITS = (
     "commitment is older than the suspect is shown by a copy of it, or of its digest, that somebody else has held "
     "since.",
     "Not legal advice.")
+LIMIT_OF_TEXTS = (
+    "The ledger of the service doesn't hold these texts. The list of prompts and accounts is the owner's own: "
+    "which key the suspect's texts have follows from the commitment, whom that key was used for is the list's "
+    "word, and prompts may have been left out of it.")
 
 
 def page(dossier: Dossier, commitment: Commitment, grounds: Sequence[Claim], measures: Sequence[Measure]) -> str:
@@ -40,7 +52,8 @@ def page(dossier: Dossier, commitment: Commitment, grounds: Sequence[Claim], mea
     lead = (f"{verdict.finding} Tested on {_day(trial.began)} with counterclone {trial.version}, under commitment "
             f"{commitment.number} of {_day(commitment.statement.created)}, SHA-256 {commitment.signed.digest}.")
     return html_page(f"Evidence on {verdict.suspect}: {verdict.verdict.replace('-', ' ')}", lead, [
-        verdict_table(verdict), _method(), *map(_claim, grounds), _measures(measures), _kept(dossier)])
+        verdict_table(verdict), _method(is_of_texts=bool(dossier.texts)), *map(_claim, grounds),
+        _measures(measures), _kept(dossier)])
 
 
 def show(verification: Verification, file: TextIO) -> None:
@@ -55,8 +68,9 @@ def show(verification: Verification, file: TextIO) -> None:
                       heads=("", "", ""), rows=rows, notes=tuple(notes), is_prose=True), file)
 
 
-def _method() -> Table:
-    return Table(caption="How it was found", heads=("", ""), rows=METHOD, notes=LIMITS, is_prose=True)
+def _method(*, is_of_texts: bool) -> Table:
+    rows, notes = (METHOD_OF_TEXTS, (LIMIT_OF_TEXTS, *LIMITS)) if is_of_texts else (METHOD, LIMITS)
+    return Table(caption="How it was found", heads=("", ""), rows=rows, notes=notes, is_prose=True)
 
 
 def _claim(claim: Claim) -> Table:
@@ -72,15 +86,24 @@ def _measures(measures: Sequence[Measure]) -> Table:
 
 
 def _kept(dossier: Dossier) -> Table:
-    times = [row.opened().time for row in dossier.rows]
     return Table(
         caption="What the file holds", heads=("", ""), is_prose=True,
-        rows=(("records of the ledger", f"{len(times):,}, served from {_day(min(times))} to {_day(max(times))}"),
+        rows=(*(_texts(dossier) if dossier.texts else _records(dossier)),
               ("answers of the suspect", f"{sum(map(len, dossier.answers.values())):,}"),
-              ("commitments", f"{len(dossier.commitments)}, each chained to the one before"),
-              ("whole log", "enclosed" if dossier.logs else "not enclosed: omissions can't be ruled out")),
+              ("commitments", f"{len(dossier.commitments)}, each chained to the one before")),
         notes=("`counterclone verify` computes everything again; check_dossier.py does so with Python and numpy "
                "alone.",))
+
+
+def _records(dossier: Dossier) -> tuple[tuple[str, str], ...]:
+    times = [row.opened().time for row in dossier.rows]
+    return (("records of the ledger", f"{len(times):,}, served from {_day(min(times))} to {_day(max(times))}"),
+            ("whole log", "enclosed" if dossier.logs else "not enclosed: omissions can't be ruled out"))
+
+
+def _texts(dossier: Dossier) -> tuple[tuple[str, str], ...]:
+    return (("marked texts", f"{dossier.texts.count(LINE):,}, by the owner's list: prompts and accounts"),
+            ("files of the mark", ", ".join(dossier.mark_files) or "none"))
 
 
 def _day(seconds: float) -> str:
