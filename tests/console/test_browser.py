@@ -21,7 +21,7 @@ from counterclone.guard.sockets import listen
 from counterclone.report.chromium import NAMES
 
 PAGES = ["/", "/accounts?containing=copier+1", "/account?name=copier+1", "/campaigns", "/cases", "/audit", "/tune",
-         "/marks", "/configuration", "/trail"]
+         "/marks", "/configuration", "/report", "/trail"]
 SERIOUS = ("serious", "critical")
 
 

@@ -7,7 +7,7 @@ from counterclone.console.entrance import SESSION_COOKIE
 from counterclone.console.sessions import IDLE_SECONDS, LASTS_SECONDS
 
 PATHS = ["/", "/accounts", "/account?name=x", "/campaigns", "/cases", "/case?id=x", "/audit", "/tune", "/marks",
-         "/configuration", "/trail", "/pictures/abc.svg"]
+         "/configuration", "/report", "/trail", "/pictures/abc.svg"]
 FORMS = ["/decide", "/note", "/hold", "/export", "/restore", "/logout"]
 
 

@@ -22,7 +22,7 @@ from counterclone.randomness import generator
 from counterclone.watch.engine import Engine
 from counterclone.watch.sources import Traffic
 
-PAGES = ["/", "/accounts", "/campaigns", "/cases", "/audit", "/tune", "/marks", "/configuration", "/trail"]
+PAGES = ["/", "/accounts", "/campaigns", "/cases", "/audit", "/tune", "/marks", "/configuration", "/report", "/trail"]
 
 
 class Parts(HTMLParser):

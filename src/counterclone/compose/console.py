@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from counterclone.audit import Audit
 from counterclone.compose import audited, latest, mark_keys
 from counterclone.compose import cases as composed_cases
 from counterclone.compose.guard import HISTORY_FILE, Guard
+from counterclone.compose.posture import posture
 from counterclone.compose.secrets import console_token
 from counterclone.config import read_history, restoring
 from counterclone.console.app import Console
@@ -38,6 +40,7 @@ from counterclone.errors import ConfigError, CountercloneError
 from counterclone.guard.metrics import Metrics
 from counterclone.report import audit as audit_report
 from counterclone.report import cases as case_report
+from counterclone.report import posture as posture_report
 from counterclone.report import tune as tune_report
 from counterclone.report import watch as watch_report
 from counterclone.report.page import Figure, Table
@@ -93,14 +96,15 @@ class GuardDesk:
         """How things stand."""
         config, totals, cases = self._guard.config, self._metrics.totals(), self.cases()
         engine = self._engine
-        found = [] if engine is None else ranked(engine.monitor, self._guard.watching.campaigns, least=_LEAST_RISK)
+        found = [] if engine is None else ranked(
+            engine.monitor, self._guard.watching.campaigns, least=_LEAST_RISK, count=SUSPECTS).accounts
         campaigns = sorted((case for case in cases if case.is_campaign),
                            key=lambda case: (case.decision is not None, -(case.risk or 0.0)))
         return Overview(
             target=config.target.url, is_enforced=config.guard.enforce, decisions=totals.decisions,
             queries=totals.queries, leaked_bits=totals.leaked_bits, alarms=totals.alarms,
             overhead_seconds=totals.overhead_seconds, overhead_seconds_most=totals.overhead_seconds_most,
-            suspects=list(self._rows(found[:SUSPECTS])), campaigns=campaigns[:CAMPAIGNS],
+            suspects=list(self._rows(found)), campaigns=campaigns[:CAMPAIGNS],
             n_open=sum(case.decision is None for case in cases), troubles=self._guard.troubles(),
             is_watched=engine is not None, level=0.0 if engine is None else engine.monitor.level)
 
@@ -109,13 +113,13 @@ class GuardDesk:
         engine = self._engine
         if engine is None:
             return AccountsPage(rows=[], n_found=0, n_known=None, page=1, n_pages=1, level=0.0, problems=[])
-        found = ranked(engine.monitor, self._guard.watching.campaigns, containing=containing,
-                       least=SUSPECTED_RISK if suspected else 0.0)
-        n_pages = max(-(-len(found) // ROWS_A_PAGE), 1)
-        page = min(max(page, 1), n_pages)
-        rows = list(self._rows(found[(page - 1) * ROWS_A_PAGE:page * ROWS_A_PAGE]))
-        return AccountsPage(rows=rows, n_found=len(found), n_known=len(engine.monitor.table), page=page,
-                            n_pages=n_pages, level=engine.monitor.level, problems=engine.problems)
+        found, n_found = ranked(
+            engine.monitor, self._guard.watching.campaigns, containing=containing,
+            least=SUSPECTED_RISK if suspected else 0.0, first=(max(page, 1) - 1) * ROWS_A_PAGE, count=ROWS_A_PAGE)
+        n_pages = max(-(-n_found // ROWS_A_PAGE), 1)
+        return AccountsPage(
+            rows=list(self._rows(found)), n_found=n_found, n_known=len(engine.monitor.table),
+            page=min(max(page, 1), n_pages), n_pages=n_pages, level=engine.monitor.level, problems=engine.problems)
 
     def account(self, name: str) -> AccountSheet:
         """An account.
@@ -249,6 +253,12 @@ class GuardDesk:
             found = latest.load(path, kind)
             known = self._studies[path] = seen, None if found is None else study(found)
         return known[1]
+
+    def posture(self) -> Study:
+        """What is done about model stealing, and what is left, as it is now."""
+        found = posture(self._path, time.time())
+        return Study(title="What is done about model stealing", time=found.facts.time, is_stale=False,
+                     parts=posture_report.parts(found))
 
     def marks(self) -> Marks:
         """What could be proven."""

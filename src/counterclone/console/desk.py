@@ -101,6 +101,10 @@ class Desk(Protocol):
         """The last sweep of settings."""
         ...
 
+    def posture(self) -> Study:
+        """What is done about model stealing, and what is left, as it is now."""
+        ...
+
     def marks(self) -> Marks:
         """What could be proven."""
         ...

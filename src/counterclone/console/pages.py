@@ -19,7 +19,7 @@ ASSETS = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
 """Files that every page needs, by their media types."""
 SECTIONS = (("/", "Overview"), ("/accounts", "Accounts"), ("/campaigns", "Campaigns"), ("/cases", "Cases"),
             ("/audit", "Audit"), ("/tune", "Settings"), ("/marks", "Marks"), ("/configuration", "Configuration"),
-            ("/trail", "Trail"))
+            ("/report", "Report"), ("/trail", "Trail"))
 
 
 class Pages:

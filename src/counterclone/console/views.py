@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from counterclone.console.desk import Desk
 from counterclone.console.drawings import Pictures
-from counterclone.console.pages import Pages
+from counterclone.console.pages import SECTIONS, Pages
+from counterclone.console.sheets import Study
 from counterclone.console.trail import Trail
 from counterclone.console.visits import Visit
 
@@ -36,8 +37,8 @@ class Views:
         """What answers each path."""
         return {"/": self.overview, "/accounts": self.accounts, "/account": self.account,
                 "/campaigns": self.campaigns, "/cases": self.cases, "/case": self.case, "/audit": self.audit,
-                "/tune": self.tune, "/marks": self.marks, "/configuration": self.configuration,
-                "/trail": self.trail, "/pictures/{name}.svg": self.picture}
+                "/tune": self.tune, "/report": self.posture, "/marks": self.marks,
+                "/configuration": self.configuration, "/trail": self.trail, "/pictures/{name}.svg": self.picture}
 
     def overview(self, visit: Visit) -> Response:
         """How things stand, and who is suspected most."""
@@ -73,13 +74,15 @@ class Views:
 
     def audit(self, visit: Visit) -> Response:
         """The last audit."""
-        return self._pages.show("study", session=visit.session, here="/audit", verb="audit",
-                                study=self._desk.audit())
+        return self._study(visit, "audit", self._desk.audit())
 
     def tune(self, visit: Visit) -> Response:
         """The last sweep of settings."""
-        return self._pages.show("study", session=visit.session, here="/tune", verb="tune",
-                                study=self._desk.tune())
+        return self._study(visit, "tune", self._desk.tune())
+
+    def posture(self, visit: Visit) -> Response:
+        """What is done about model stealing, and what is left."""
+        return self._study(visit, "report", self._desk.posture())
 
     def marks(self, visit: Visit) -> Response:
         """What could be proven."""
@@ -107,3 +110,8 @@ class Views:
             raise HTTPException(404, "this picture is gone; load its page again")
         return Response(found, media_type="image/svg+xml", headers={
             "content-security-policy": PICTURE_POLICY, "cache-control": "private, max-age=3600"})
+
+    def _study(self, visit: Visit, verb: str, study: Study | None) -> Response:
+        here = f"/{verb}"
+        return self._pages.show("study", session=visit.session, here=here, verb=verb, study=study,
+                                section=dict(SECTIONS)[here])

@@ -45,13 +45,18 @@ def page(posture: Posture) -> str:
     what = facts.target or facts.file
     lead = (f"Made by `counterclone report` {facts.version} on {_time(facts.time)} UTC from {facts.file}, "
             f"configuration {facts.config_digest}. {PURPOSE}")
-    return html_page(f"Model stealing: the posture of {what}", lead, list(_sections(posture)))
+    return html_page(f"Model stealing: the posture of {what}", lead, parts(posture))
 
 
 def write(path: Path, posture: Posture) -> None:
     """Write the page to a file, whose folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(posture), encoding="utf-8")
+
+
+def parts(posture: Posture) -> list[Table]:
+    """The tables, in the order of a page."""
+    return list(_sections(posture))
 
 
 def _sections(posture: Posture) -> Iterator[Table]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,21 @@ SUSPECTED_RISK = 0.5
 """From here on an account's reasons are told."""
 
 
-def ranked(monitor: Monitor, campaigns: Mapping[str, float], *, containing: str = "",
-           least: float = 0.0) -> list[tuple[str, float]]:
-    """Accounts and their risks, the riskiest first, of those the least like honest ones, then the busiest.
+class Ranked(NamedTuple):
+    """Some accounts in the order of their risks.
+
+    Attributes:
+        accounts: each with its risk.
+        n_found: how many there are with those that weren't asked for.
+    """
+
+    accounts: list[tuple[str, float]]
+    n_found: int
+
+
+def ranked(monitor: Monitor, campaigns: Mapping[str, float], *, containing: str = "", least: float = 0.0,
+           first: int = 0, count: int) -> Ranked:
+    """Accounts by risk, of those as risky the least like honest ones, then the busiest.
 
     Any thread may ask while another feeds.
 
@@ -24,18 +37,21 @@ def ranked(monitor: Monitor, campaigns: Mapping[str, float], *, containing: str 
         campaigns: the risk of each campaign's members.
         containing: what their names contain, in letters of either case.
         least: the risk from which on they count.
+        first: where to begin, 0 for the riskiest; beyond the last page, the last.
+        count: how many at most, a page.
     """
-    wanted, table = containing.casefold(), monitor.table
-    places = [place for place in table.places if not wanted or wanted in place[0].casefold()]
+    places, wanted, columns = monitor.table.places, containing.casefold(), monitor.table.columns
+    if wanted:
+        places = [place for place in places if wanted in place[0].casefold()]
     rows = np.array([row for _, row in places], dtype=np.intp)
-    columns = table.columns
     p_values = columns.course[rows, -1]
     risks = _risks(p_values, monitor.level)
     if campaigns:
-        of_campaigns = np.array([campaigns.get(name, 0.0) for name, _ in places])
-        risks = np.maximum(risks, of_campaigns)
-    order = np.lexsort((-columns.counts[rows], p_values, -risks))
-    return [(places[i][0], float(risks[i])) for i in order[:int((risks >= least).sum())].tolist()]
+        risks = np.maximum(risks, [campaigns.get(name, 0.0) for name, _ in places])
+    n_found = int((risks >= least).sum())
+    first = min(first, max(n_found - 1, 0) // count * count)
+    order = np.lexsort((-columns.counts[rows], p_values, -risks))[first:min(first + count, n_found)]
+    return Ranked([(places[i][0], float(risks[i])) for i in order.tolist()], n_found)
 
 
 def _risks(p_values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
