@@ -17,7 +17,8 @@ from counterclone.plugins import build
 from counterclone.queries import Features, canonical_features
 from counterclone.randomness import Prf, generator
 from counterclone.tune import Crowd
-from counterclone.tune.suspicion import RISKS, Suspicion
+from counterclone.tune.crowd import RISKS
+from counterclone.tune.suspicion import Suspicion
 from counterclone.watch.engine import detectors
 from counterclone.watch.honest import Honest
 

@@ -19,6 +19,7 @@ from counterclone.compose.latest import Latest
 from counterclone.config import Config, Watch
 from counterclone.errors import ConfigError
 from counterclone.tune import Crowd, Limits, Subject, Tuned
+from counterclone.tune.crowd import RISKS
 from counterclone.tune.quotas import Quota
 from counterclone.watch import honest, sources
 from counterclone.watch.engine import detectors
@@ -79,7 +80,8 @@ def _crowd(benign: str | None, settings: Config | None, path: Path, seed: int) -
     if known is None:
         raise ConfigError(f"{place}: holds no exchanges; name honest traffic with --benign or [watch] benign")
     return Crowd(honest=known, detectors=detectors(watched.detector), key=key,
-                 false_alarms_per_year=watched.false_alarms_per_year)
+                 false_alarms_per_year=watched.false_alarms_per_year,
+                 risks=sorted({*RISKS, *(tier.risk for tier in (settings or Config()).guard.tier)}))
 
 
 def marked(table: Mapping[str, Any]) -> str:

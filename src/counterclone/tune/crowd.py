@@ -14,6 +14,8 @@ from counterclone.randomness import Prf
 from counterclone.statistics import Interval, proportion
 from counterclone.watch.honest import Honest
 
+RISKS = (0.5, 0.8, 0.95, 1.0)
+"""Bars of tiers; at the last an account raises an alarm."""
 SLACK = 1e-6
 """Part of the period by which rounding may make the last of a burst look too early, as in the guard."""
 
@@ -27,12 +29,14 @@ class Crowd:
         detectors: what accounts are compared by.
         false_alarms_per_year: of the whole fleet.
         key: says which accounts do what in the watch.
+        risks: bars that are looked at, rising to an alarm's.
     """
 
     honest: Honest
     detectors: Sequence[Detector]
     false_alarms_per_year: float
     key: Prf
+    risks: Sequence[float] = RISKS
 
     def __len__(self) -> int:
         """Ordinary accounts, those without a class of their own."""

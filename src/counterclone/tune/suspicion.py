@@ -24,10 +24,6 @@ from counterclone.watch.calibration import CHECKPOINTS, Stretches
 from counterclone.watch.engine import reference_of
 from counterclone.watch.levels import DAYS_PER_YEAR, account_level, accounts_needed
 
-RISKS = (0.5, 0.8, 0.95, 1.0)
-"""Bars of tiers; at the last an account raises an alarm."""
-
-
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """A risk from which a tier may hold, and the copier that gets furthest before.
 
@@ -105,7 +101,7 @@ class Suspicion:
         lines: defaultdict[str, defaultdict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
         for point in points:
             lines[point.surface][point.attack].append(point)
-        return {surface: [self._bar(risk, surface, of_attack, p_values) for risk in RISKS]
+        return {surface: [self._bar(risk, surface, of_attack, p_values) for risk in self._crowd.risks]
                 for surface, of_attack in lines.items()}
 
     def _bar(self, risk: float, surface: str, lines: Mapping[str, Sequence[Point]], p_values: NDArray[np.float64],
