@@ -24,6 +24,7 @@ from counterclone.watch.calibration import CHECKPOINTS, Stretches
 from counterclone.watch.engine import reference_of
 from counterclone.watch.levels import DAYS_PER_YEAR, account_level, accounts_needed
 
+
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """A risk from which a tier may hold, and the copier that gets furthest before.
 
