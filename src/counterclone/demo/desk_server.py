@@ -16,6 +16,7 @@ def main(descriptor: str, folder: str, seed: str, hook: str | None = None) -> No
 
     from counterclone.serving.transformers import Model
 
+    small_model.quiet()
     torch.set_num_threads(1)
     torch.manual_seed(int(seed))
     loaded = None if hook is None else Hook.load(hook, small_model.fixed(Path(folder)))

@@ -41,6 +41,18 @@ def serving(module: str, *arguments: str, seed: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def announced(module: str, *arguments: str, seed: int) -> Iterator[str]:
+    """Run a server that finds a port by itself, `python -m MODULE ARGUMENTS`, and give the address that it prints.
+
+    Raises:
+        CountercloneError: it doesn't start.
+    """
+    process = _start([module, *arguments], {}, seed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with _stopping(process):
+        yield _first_line(process, module)
+
+
+@contextlib.contextmanager
 def guarding(target: str, config: Path, *, seed: int) -> Iterator[str]:
     """Run the gateway before a server, `counterclone guard`, and give its address; it is stopped at the end.
 
@@ -50,12 +62,7 @@ def guarding(target: str, config: Path, *, seed: int) -> Iterator[str]:
     process = _start(["counterclone", "guard", "--config", str(config), "--listen", ANY_PORT, "--admin", ANY_PORT,
                       "--json"], {"COUNTERCLONE_TARGET_URL": target}, seed, stdout=subprocess.PIPE)
     with _stopping(process):
-        assert process.stdout is not None  # it was asked for; for the type checker
-        with process.stdout as output:
-            listening = output.readline()
-        if not listening:
-            raise _not_started("counterclone guard")
-        yield json.loads(listening)["listen"]
+        yield json.loads(_first_line(process, "counterclone guard"))["listen"]
 
 
 def serve(app: asgi.App, descriptor: int) -> None:
@@ -95,6 +102,20 @@ def _wait(address: str, process: subprocess.Popen[bytes], module: str) -> None:
             return
         time.sleep(0.05)
     raise _not_started(module)
+
+
+def _first_line(process: subprocess.Popen[bytes], module: str) -> str:
+    """What a server says once it listens.
+
+    Raises:
+        CountercloneError: it ends before.
+    """
+    assert process.stdout is not None  # it was asked for; for the type checker
+    with process.stdout as output:
+        line = output.readline().decode().strip()
+    if not line:
+        raise _not_started(module)
+    return line
 
 
 def _not_started(module: str) -> CountercloneError:

@@ -31,6 +31,7 @@ def teach(folder: Path, asked: Sequence[str], answers: Sequence[str], passes: in
     """
     import torch
 
+    quiet()
     torch.set_num_threads(1)  # it is small: threads would wait for each other
     torch.manual_seed(seed)
     tokenizer = _tokenizer([*asked, *answers])
@@ -83,6 +84,14 @@ def _model(vocabulary: int, length: int) -> Any:
     return GPT2LMHeadModel(GPT2Config(
         vocab_size=vocabulary, n_positions=length, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, bos_token_id=END,
         eos_token_id=END, pad_token_id=PAD, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+
+
+def quiet() -> None:
+    """Leave the error output to what people should read."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def fixed(folder: Path) -> list[int]:
