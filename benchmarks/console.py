@@ -35,6 +35,7 @@ N_ACCOUNTS, N_REFERENCE, N_PEOPLE = 100_000, 3000, 5000
 QUERIES = 10
 """Of each account."""
 LOADS, MOST_MS = 10, 300.0
+PAINTS = "performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)"
 TOKEN = "a token of the benchmark"
 
 
@@ -108,8 +109,9 @@ def row(page: Page, what: str, path: str) -> dict[str, object]:
     for _ in range(LOADS):
         begun = time.process_time()
         page.goto(path)
-        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-        paints.append(float(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")))
+        while not (found := page.evaluate(PAINTS)):  # to wait in the page takes a script, which it forbids
+            page.wait_for_timeout(5)
+        paints.append(float(found[0]))
         cpu.append(1e3 * (time.process_time() - begun))
     return {"page": what, "accounts": N_ACCOUNTS, "first_paint_ms": round(statistics.median(paints)),
             "least": round(min(paints)), "largest": round(max(paints)), "at_most": round(MOST_MS),

@@ -176,6 +176,7 @@ def _with_lasting(new: Config, old: Config) -> Config:
     """The new settings with those of the old that last until the process ends."""
     lasting = replace(
         new, journal=old.journal, store=old.store, watch=old.watch, mark=old.mark, prove=old.prove,
+        console=old.console,
         target=replace(new.target, kind=old.target.kind, url=old.target.url,
                        connect_seconds=old.target.connect_seconds, answer_seconds=old.target.answer_seconds),
         guard=replace(new.guard, listen=old.guard.listen, admin=old.guard.admin, workers=old.guard.workers,
@@ -183,6 +184,6 @@ def _with_lasting(new: Config, old: Config) -> Config:
         accounts=replace(new.accounts, secret_env=old.accounts.secret_env))
     if lasting != new:
         logger.warning("some of the settings that changed take effect at the next start: [journal], [store], "
-                       "[watch], [[mark]], [prove], [target] kind, url and *_seconds, [guard] listen, admin, "
-                       "workers and request_seconds, [accounts] secret_env")
+                       "[watch], [[mark]], [prove], [console], [target] kind, url and *_seconds, [guard] listen, "
+                       "admin, workers and request_seconds, [accounts] secret_env")
     return lasting
