@@ -8,11 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.stores.conftest import Server, shared_server  # noqa: F401 (a fixture)
+from tests.stores.conftest import shared_server  # noqa: F401 (a fixture)
 
 from counterclone import Guard
 from counterclone.errors import ConfigError
 from counterclone.guard import asgi
+from counterclone.testing.redis_server import Server
 
 SETTINGS = """\
 [guard]

@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.cli.running import failure, json_output, write
-from tests.stores.conftest import Server, shared_server  # noqa: F401 (a fixture)
+from tests.stores.conftest import shared_server  # noqa: F401 (a fixture)
+
+from counterclone.testing.redis_server import Server
 
 PATH = "/v2/models/iris/infer"
 QUERY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}

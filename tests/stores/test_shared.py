@@ -4,11 +4,12 @@ import asyncio
 import time
 
 import pytest
+from tests.stores.conftest import with_limits
 
 from counterclone.budgets import DAY, Limit
 from counterclone.errors import ConfigError, StoreUnavailable
 from counterclone.stores.shared import Ask, Refusal, SharedLimits
-from tests.stores.conftest import Server, with_limits
+from counterclone.testing.redis_server import Server
 
 A_DAY = Limit("limit_queries_per_day", "queries", 10.0, DAY)
 A_MINUTE = Limit("limit_queries_per_minute", "queries", 4.0, 60.0)

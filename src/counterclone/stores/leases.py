@@ -141,16 +141,20 @@ class LeasedStore:
         self.trouble = f"{error}; each process admits its part of every limit"
 
     async def _keep(self) -> None:
-        """Give idle slices back, and look for the server where it is away."""
-        while True:
-            await asyncio.sleep(RETRY_SECONDS)
-            try:
-                if self.trouble:
-                    await self._return()
-                else:
-                    await self._give_back_idle()
-            except StoreUnavailable as error:
-                self._fall_back(error)
+        """Give idle slices back, and look for the server where it is away; close its connections at the end."""
+        task = asyncio.current_task()
+        try:
+            while task and not task.cancelling():  # the client's timeouts may swallow the cancellation itself
+                await asyncio.sleep(RETRY_SECONDS)
+                try:
+                    if self.trouble:
+                        await self._return()
+                    else:
+                        await self._give_back_idle()
+                except StoreUnavailable as error:
+                    self._fall_back(error)
+        finally:
+            await self._shared.disconnect()
 
     async def _return(self) -> None:
         """Charge what was admitted meanwhile, then lease again."""

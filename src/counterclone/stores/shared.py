@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from counterclone.budgets import Limit
 from counterclone.errors import ConfigError, StoreUnavailable
 
-TIMEOUT_SECONDS = 0.25
+TIMEOUT_SECONDS = 0.5
 """Longer than a server beside us ever takes; a caller who waits for a limit waits no longer."""
 MAX_CONNECTIONS = 32
 
@@ -175,9 +175,8 @@ class SharedLimits:
             await self._client.ping()
 
     async def disconnect(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-        await self._client.connection_pool.disconnect()
+        """Close the connections that nobody uses just now."""
+        await self._client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _key(account: str) -> str:
