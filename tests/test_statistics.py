@@ -197,6 +197,8 @@ def test_a_few_weights_that_carry_the_sum_are_bounded_by_chernoff() -> None:
     assert statistics.weighted_tail(4.5, np.ones(8), 0.5) < 1e-3  # beyond what can be
     assert statistics.weighted_tail(-1.0, np.ones(8), 0.5) == 1.0
     assert statistics.weighted_tail(0.0, np.empty(0), 0.5) == 1.0
+    few = np.array([-0.47824143, 0.47036004, 0.61634186, 0.73495125])
+    assert statistics.weighted_tail(float(few.sum()), few, 0.5) <= 1.0  # tilted so far that nothing varies
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.2])

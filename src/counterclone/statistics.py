@@ -112,11 +112,11 @@ def _left(s: float, weights: NDArray[np.float64], counts: NDArray[np.int64], rat
     hit: NDArray[np.float64] = odds / (odds + 1.0 - rate)
     spreads = hit * (1.0 - hit)
     variance = float(counts @ (weights**2 * spreads))
-    if variance <= 0.0:
+    cube = math.sqrt(variance) ** 3
+    if cube == 0.0:
         return 1.0
     third = float(counts @ (np.abs(weights) ** 3 * spreads * (hit**2 + (1.0 - hit) ** 2)))
-    spread = math.sqrt(variance)
-    return min(1.0, 1.0 / (math.sqrt(2.0 * math.pi) * s * spread) + 2.0 * SHEVTSOVA * third / spread**3)
+    return min(1.0, 1.0 / (math.sqrt(2.0 * math.pi * variance) * s) + 2.0 * SHEVTSOVA * third / cube)
 
 
 SHEVTSOVA = 0.56

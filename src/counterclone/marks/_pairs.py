@@ -81,7 +81,13 @@ def surplus(suspect: Pairs, reference: Pairs, base: Pairs | None = None) -> tupl
         return codes, suspect.shares(codes) - reference.shares(codes)
     codes = np.union1d(codes, base.codes)
     ours, theirs, public = (pairs.shares(codes) for pairs in (reference, suspect, base))
-    apart = ours - public
-    weight = float(np.clip(((theirs - public) @ apart) / max(float(apart @ apart), 1e-300), 0.0, 1.0))
+    weight = nearest(theirs, ours, public)
     own, other = reference.shares(codes, HALF), base.shares(codes, HALF)
-    return codes, (theirs - public - weight * apart) * own / (weight * own + (1.0 - weight) * other)
+    excess = theirs - weight * ours - (1.0 - weight) * public
+    return codes, excess * own / (weight * own + (1.0 - weight) * other)
+
+
+def nearest(theirs: Numbers, ours: Numbers, public: Numbers) -> float:
+    """The weight of the owner's shares in the mixture with the public ones that is nearest, by least squares."""
+    apart = ours - public
+    return float(np.clip(((theirs - public) @ apart) / max(float(apart @ apart), 1e-300), 0.0, 1.0))

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterclone import statistics
+from counterclone.marks._green import Codes
 from counterclone.marks._pairs import Numbers, Pairs, surplus
 
-Test = Literal["unique", "difference", "mixture", "both"]
+Test = Literal["unique", "difference", "mixture", "both", "open"]
 OF_BOTH = 2
 """What the better of two tests is paid for with."""
 
@@ -54,6 +55,21 @@ class Scoring:
             self.codes, self._weights = surplus(pairs, *references)
         self._is_written = np.isin(self.codes, pairs.codes, assume_unique=True)
         self.trials = len(pairs.codes)
+
+    @classmethod
+    def by_surplus(cls, rate: float, codes: Codes, surplus: Numbers) -> Scoring:
+        """The statistic of a suspect that tells probabilities.
+
+        Args:
+            rate: the chance that a pair is green, if the suspect is independent of the key.
+            codes: the pairs, ascending, (n,).
+            surplus: how much likelier the suspect holds each than it would without marked texts; of those that it
+                does hold likelier, green ones are hits.
+        """
+        is_likelier = surplus > 0.0
+        scoring = cls("open", rate, Pairs(codes[is_likelier], np.ones_like(codes[is_likelier])))
+        scoring.codes, scoring._weights, scoring._is_written = codes, surplus, is_likelier
+        return scoring
 
     def score(self, bits: NDArray[np.bool_]) -> Score:
         """Of a key's bits, (n,)."""

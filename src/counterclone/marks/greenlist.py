@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import reduce
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from counterclone.errors import BudgetExhausted, ConfigError, TargetError
 from counterclone.evidence import AccountEvidence, Evidence
 from counterclone.marks._examination import TAKEN_UP, ordered, take
 from counterclone.marks._green import Codes, Green, quantised
+from counterclone.marks._nexts import NOTHING, Expected, ends, read
 from counterclone.marks._pairs import Pairs, counted, scored
 from counterclone.marks._scores import Score, Scoring, Test
 from counterclone.marks._tokens import WHITESPACE, Tokens, tokenizer
@@ -42,7 +43,9 @@ class Greenlist(Spec, frozen=True):
     tenth. `difference` weighs each pair by how much more often the suspect writes it than the owner's own unmarked
     model does. `mixture` lets a public model explain a part of that, and counts what is left by how much of it is
     the owner's, which a suspect with other training data needs. Both bound the tail, for any weights, and the
-    weights know no key. `both` is the better of `unique` and `mixture`, paid for by a factor of two.
+    weights know no key. `both` is the better of `unique` and `mixture`, paid for by a factor of two. `open` asks
+    a suspect for probabilities and no texts: how likely each token is to it, less how likely it is by the nearest
+    mixture of the same two models, after contexts that were fixed beforehand.
 
     Attributes:
         gamma: the share of green tokens, to the nearest 1/256; a half costs the server least.
@@ -50,13 +53,17 @@ class Greenlist(Spec, frozen=True):
         context: the tokens that the draw depends on; one is learnt soonest, two are harder to find out.
         keys: whether an account has a key of its own, which tells whose texts a copy learnt, or all have the
             epoch's, which a pooled copy can't dilute.
-        test: which statistic decides, fixed beforehand.
+        test: which statistic decides, fixed beforehand; where there are `probabilities`, `open` takes its place
+            for a suspect whose own can be read.
         tokens: pairs that are scored at the most: the first ones, in the order of the questions.
         tokenizer: the model's own, a file as the library `tokenizers` writes it; `whitespace` is for trying out.
         reference: a file with texts of the owner's model, the mark off; a line is a JSON string.
         base: likewise of a public model like the one that a copier would start from.
         digest: SHA-256 of these files one after the other, in this order: nobody may choose them with the key at
             hand.
+        probabilities: a file with contexts, and what comes next by the owner's model, the mark off, and perhaps by
+            a public one; see `Expected.load`. The suspect's tokens have to be the owner's.
+        probabilities_digest: SHA-256 of that file.
 
     Source: Kirchenbauer et al., A Watermark for Large Language Models (ICML 2023); Sander et al., Watermarking
     Makes Language Models Radioactive (NeurIPS 2024). The tests by difference and mixture are ours.
@@ -74,9 +81,14 @@ class Greenlist(Spec, frozen=True):
     reference: str = ""
     base: str = ""
     digest: str = ""
+    probabilities: str = ""
+    probabilities_digest: str = ""
 
     def __post_init__(self) -> None:
-        if self.test != "unique" and not self.reference:
+        if self.test == "open" and not self.probabilities:
+            raise ValueError("test = \"open\" needs `probabilities`, a file with contexts and what comes next by "
+                             "the model with the mark off")
+        if self.test not in ("unique", "open") and not self.reference:
             raise ValueError(f"test = \"{self.test}\" needs `reference`, a file with texts that the model wrote "
                              "with the mark off; without one there is test = \"unique\"")
         if self.test in ("mixture", "both") and not self.base:
@@ -109,20 +121,20 @@ class Greenlist(Spec, frozen=True):
         Raises:
             ConfigError: a file can't be read, or isn't what the digest says.
         """
-        self.check_files()
-        names = {"unique": (), "difference": (self.reference,)}.get(self.test, (self.reference, self.base))
+        _check(self.files.values(), self.digest, "digest")
+        names = {"unique": (), "open": (), "difference": (self.reference,)}.get(
+            self.test, (self.reference, self.base))
         return [self.encoded(_texts(name)) for name in names]
 
     def check_files(self) -> None:
-        """See whether its files are those of its digest.
+        """See whether its files are those of its digests.
 
         Raises:
             ConfigError: they aren't, or one can't be read; the message says the digest that they have.
         """
-        if self.files and (found := self.measured()) != self.digest:
-            raise ConfigError(f"greenlist: {', '.join(self.files.values())} have the digest {found}, the mark says "
-                              f"'{self.digest}'; expected the files that were committed to or, before any text is "
-                              f"marked, digest = \"{found}\"")
+        _check(self.files.values(), self.digest, "digest")
+        if self.probabilities:
+            _check([self.probabilities], self.probabilities_digest, "probabilities_digest")
 
     def measured(self) -> str:
         """The digest of its files as they are.
@@ -130,17 +142,42 @@ class Greenlist(Spec, frozen=True):
         Raises:
             ConfigError: one can't be read.
         """
-        hashed = hashlib.sha256()
-        for name in self.files.values():
-            try:
-                hashed.update(Path(name).read_bytes())
-            except OSError as error:
-                raise ConfigError(f"greenlist: {name}: {error.strerror or error}; expected a file that the mark's "
-                                  "options name") from None
-        return hashed.hexdigest()
+        return _digest(self.files.values())
+
+    def opened(self) -> Greenlist:
+        """The same for a suspect whose probabilities can be read.
+
+        Raises:
+            ConfigError: no probabilities were fixed beforehand.
+        """
+        if not self.probabilities:
+            raise ConfigError("the green list that was committed to has no `probabilities` to compare a suspect's "
+                              "with; test it by its texts")
+        return msgspec.structs.replace(self, test="open")
 
     def verify(self, case: Case) -> Examination:
-        """Let the suspect write answers to the prompts, until enough tokens are there."""
+        """Let the suspect write answers to the prompts, until enough tokens are there, or say what comes next."""
+        return self._opened(case) if self.test == "open" else self._written(case)
+
+    def _opened(self, case: Case) -> Examination:
+        """Ask for probabilities after each context; it never stops early, since contexts share bits."""
+        self.check_files()
+        expected, nexts = Expected.load(self.probabilities), NOTHING
+        last = ends(self.encoded(expected.contexts), self.context)
+        numbers = case.order.subkey("contexts").numbers([context.encode() for context in expected.contexts])
+        rows, n_asked = np.argsort(numbers, kind="stable")[:case.budget], 0
+        try:
+            while n_asked < len(rows):
+                asked = rows[n_asked:n_asked + AT_ONCE]
+                reply = yield take(expected.contexts, asked)
+                n_asked += len(asked)
+                nexts = nexts.plus(read(reply.rows, expected, asked, last[asked]))
+        except BudgetExhausted:
+            pass
+        rate = quantised(self.gamma)
+        return self._evidence(case, Scoring.by_surplus(rate, *nexts.surplus()), n_asked, stopped_early=False)
+
+    def _written(self, case: Case) -> Examination:
         references = self._references()
         parts: list[Codes] = []
         rows = ordered(case, np.arange(len(case.served)))[:case.budget]
@@ -157,7 +194,9 @@ class Greenlist(Spec, frozen=True):
         except BudgetExhausted:
             pass
         pairs = counted(parts, self.tokens)
-        return self._evidence(case, pairs, references, n_asked, stopped_early=stopped_early)
+        test = "unique" if case.stops_early else self.test
+        return self._evidence(case, Scoring(test, quantised(self.gamma), pairs, *references), n_asked,
+                              stopped_early=stopped_early)
 
     def _references(self) -> list[Pairs]:
         """What the owner's model and the public one write, counted."""
@@ -175,16 +214,15 @@ class Greenlist(Spec, frozen=True):
         scoring = Scoring("unique", quantised(self.gamma), counted(parts, self.tokens))
         return _Groups(self, case, scoring).e_value() >= 1.0 / case.alpha
 
-    def _evidence(self, case: Case, pairs: Pairs, references: Sequence[Pairs], n_asked: int, *,
-                  stopped_early: bool) -> Evidence:
+    def _evidence(self, case: Case, scoring: Scoring, n_asked: int, *, stopped_early: bool) -> Evidence:
         rate = quantised(self.gamma)
-        scoring = Scoring("unique" if case.stops_early else self.test, rate, pairs, *references)
         groups = _Groups(self, case, scoring)
         odds = rate * np.exp(self.delta)
         taught = rate + TAKEN_UP * (float(odds / (odds + 1.0 - rate)) - rate)
         e_value = groups.e_value()
+        is_sequential = case.stops_early and self.test != "open"
         return Evidence(
-            kind="greenlist", p_value=min(1.0, 1.0 / e_value) if case.stops_early else groups.p_value(),
+            kind="greenlist", p_value=min(1.0, 1.0 / e_value) if is_sequential else groups.p_value(),
             e_value=e_value, trials=scoring.trials, hits=groups.hits(), null_rate=rate, queries=n_asked,
             p_decoy=groups.p_decoy() if case.decoys and scoring.trials else None,
             power=statistics.power(scoring.trials, taught, rate, case.alpha), accounts=groups.accounts(),
@@ -242,6 +280,24 @@ class _Groups:
 
     def _best(self, scores: Sequence[Score]) -> float:
         return max(map(self._scoring.z, scores))
+
+
+def _check(names: Collection[str], digest: str, option: str) -> None:
+    if names and (found := _digest(names)) != digest:
+        raise ConfigError(f"greenlist: {', '.join(names)} have the digest {found}, the mark says '{digest}'; "
+                          "expected the files that were committed to or, before any text is marked, "
+                          f"{option} = \"{found}\"")
+
+
+def _digest(names: Collection[str]) -> str:
+    hashed = hashlib.sha256()
+    for name in names:
+        try:
+            hashed.update(Path(name).read_bytes())
+        except OSError as error:
+            raise ConfigError(f"greenlist: {name}: {error.strerror or error}; expected a file that the mark's "
+                              "options name") from None
+    return hashed.hexdigest()
 
 
 def _texts(name: str) -> list[str]:
