@@ -35,6 +35,8 @@ LEVEL = 0.05
 """Independent models that fit the key better than this, all together, say that the queries were chosen to fit."""
 TOLERANCE = 1e-9
 """Figures agree up to this share: libraries round tails differently."""
+NOTHING = 1e-200
+"""Below it libraries round tails to nothing."""
 TOLERANCE_OF_BOUNDS = 1e-4
 """Where they may be bounds that were searched for: every one that is found holds, the least isn't met exactly."""
 
@@ -242,7 +244,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], tolerance: flo
 
 def _is_same(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=tolerance)
+        return math.isclose(one, other, rel_tol=tolerance, abs_tol=NOTHING)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(_is_same, one, other, [tolerance] * len(one)))
     if isinstance(one, dict) and isinstance(other, dict):

@@ -1,8 +1,8 @@
 """The evidence on one suspect in a file of its own, which others check without the owner's keys or ledger.
 
 It reveals the key of one epoch, and of the ledger only the marked queries that were asked, and their controls; the
-whole log of salted hashes goes in where the owner wants to show that no marked query was left out. Where marked texts
-aren't in the ledger, a list of the owner's stands in the place of its records.
+whole log of salted hashes goes in where the owner wants to show that no marked query was left out. Where marked
+texts aren't in the ledger, a list of the owner's stands in the place of its records.
 """
 
 from __future__ import annotations
