@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from counterclone.config import Config, Guard, History, Journal
+from counterclone.config import Config, Guard, History, Journal, read_live
 
 FIRST, SECOND = Config(), Config(guard=Guard(enforce=False))
 
@@ -101,3 +101,12 @@ def test_the_file_itself_is_kept_where_there_is_one(path: Path) -> None:
     history.begin(FIRST, 1.0, "# why\n")
     history.begin(SECOND, 2.0)
     assert [line.get("text") for line in lines(path) if line["event"] == "live"] == ["# why\n", None]
+
+
+def test_workers_and_new_starts_that_go_on_with_it_are_one(path: Path) -> None:
+    begun = [(FIRST, 0, 1.0), (FIRST, 1, 2.0), (SECOND, 1, 5.0), (SECOND, 0, 4.0), (FIRST, 0, 6.0)]
+    for config, worker, time in begun:
+        History(path, worker=worker).begin(config, time)
+    assert [(event["digest"], event["time"]) for event in read_live(path)] == [
+        (FIRST.digest(), 1.0), (SECOND.digest(), 4.0), (FIRST.digest(), 6.0)]
+    assert read_live(path / "nowhere") == []

@@ -15,7 +15,7 @@ from tests.conftest import Clock
 from tests.watch.toys import Shift, counts_of, traffic
 
 from counterclone import Guard
-from counterclone.compose.console import GuardDesk
+from counterclone.compose.desk import GuardDesk
 from counterclone.console.app import Console
 from counterclone.console.sessions import Patience, Sessions
 from counterclone.console.trail import TRAIL_FILE, Trail

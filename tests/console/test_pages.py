@@ -19,10 +19,12 @@ from counterclone.compose.latest import Latest
 from counterclone.console.app import HEADERS
 from counterclone.exchanges import Exchanges
 from counterclone.randomness import generator
+from counterclone.watch.cases import Evidence
 from counterclone.watch.engine import Engine
 from counterclone.watch.sources import Traffic
 
-PAGES = ["/", "/accounts", "/campaigns", "/cases", "/audit", "/tune", "/marks", "/configuration", "/report", "/trail"]
+PAGES = ["/", "/accounts", "/campaigns", "/cases", "/cases?open=yes", "/audit", "/tune", "/marks",
+         "/configuration", "/report", "/trail"]
 
 
 class Parts(HTMLParser):
@@ -213,6 +215,19 @@ def test_a_page_of_a_hundred_thousand_accounts_takes_a_fraction_of_a_second(crow
     assert min(seconds) < 0.3
 
 
+# Cases
+
+def test_the_newest_cases_are_shown_and_the_open_ones_can_be(scene: Scene, ann: Visitor) -> None:
+    ann.submit("/trail", "/decide", account="copier 1", decision="block", seen="")
+    assert len(names_of(ann.get("/cases").text)) == len(names_of(ann.get("/cases?open=yes").text)) + 1
+    for number in range(200):
+        scene.guard.watching.tell([f"more {number}"], Evidence(kind="spending"))
+    page = ann.get("/cases?open=yes").text
+    assert len(names_of(page)) == 200
+    assert "more 199" in page
+    assert "41 older ones are in" in page
+
+
 # Audits and marks
 
 def test_the_last_audit_is_shown_and_says_whether_it_is_of_these_settings(scene: Scene, ann: Visitor) -> None:
@@ -239,5 +254,5 @@ def test_marks_and_commitments_are_shown(tmp_path: Path) -> None:
     page = ann.get("/marks").text
     (committed,) = mark_keys.commitments(str(scene.path))
     assert committed.digest in page
-    assert "triggers (rate 0.01" in page
+    assert "triggers (rate = 0.01" in page
     scene.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 from counterclone.compose.audited import Copied
 from counterclone.compose.terms import terms, total_limits
-from counterclone.config import Accounts, Config, PluginTable, Tier, read_history
+from counterclone.config import Accounts, Config, PluginTable, Tier, read_live
 from counterclone.posture import InPlace, Version, counted
 
 VERSIONS_SHOWN = 20
@@ -49,17 +49,11 @@ def in_place(config: Config, path: Path, copies: Mapping[str, Copied]) -> InPlac
 
 
 def versions(history: Path) -> tuple[Sequence[Version], int]:
-    """The last configurations that came into force, the first first, and how many there were; one that workers
-    share, or that came back after a new start, counts once.
-    """
-    live = [event for event in read_history(history) if event.get("event") == "live"]
+    """The last configurations that came into force, the first first, and how many there were."""
     found: list[Version] = []
     before: Mapping[str, Any] = {}
-    for event in sorted(live, key=lambda event: float(event["time"])):
-        digest = str(event.get("digest", ""))
-        config = event.get("config")
-        if found and found[-1].digest == digest:
-            continue
+    for event in read_live(history):
+        digest, config = str(event.get("digest", "")), event.get("config")
         flat = _flat(config) if isinstance(config, dict) else {}
         changed = sorted(key for key in {*before, *flat} if before.get(key) != flat.get(key)) if found else []
         found.append(Version(since=float(event["time"]), digest=digest, changed=tuple(changed)))

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from counterclone.config.history import History, read_history
+from counterclone.config.history import History, read_history, read_live
 from counterclone.config.json_schema import schema
 from counterclone.config.reading import PREFIX, parse
 from counterclone.config.sections import (
@@ -45,6 +45,7 @@ __all__ = [
     "load",
     "parse",
     "read_history",
+    "read_live",
     "schema",
 ]
 

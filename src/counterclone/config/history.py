@@ -32,6 +32,16 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return events
 
 
+def read_live(path: Path) -> list[dict[str, Any]]:
+    """The events by which another configuration came into force, the first first: none for workers or new starts
+    that go on with the one before.
+    """
+    live = [event for event in read_history(path) if event.get("event") == "live"]
+    live.sort(key=lambda event: float(event["time"]))
+    return [event for event, before in zip(live, [{}, *live], strict=False)
+            if not before or event.get("digest") != before.get("digest")]
+
+
 class History:
     """Appends a line of JSON for each configuration that comes into force, and one when it ends.
 

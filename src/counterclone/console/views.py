@@ -17,6 +17,8 @@ from counterclone.console.visits import Visit
 PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """A picture is a document of its own, which styles itself."""
 LONGEST_NUMBER = 9
+CASES_SHOWN = 200
+"""Of the newest; the command line has them all."""
 
 
 class Views:
@@ -63,8 +65,12 @@ class Views:
                                 cases=[case for case in self._desk.cases() if case.is_campaign])
 
     def cases(self, visit: Visit) -> Response:
-        """All cases."""
-        return self._pages.show("cases", session=visit.session, here="/cases", cases=self._desk.cases())
+        """The newest cases, or the newest without a decision."""
+        cases, is_open = self._desk.cases(), bool(visit.asked("open"))
+        if is_open:
+            cases = [case for case in cases if case.decision is None]
+        return self._pages.show("cases", session=visit.session, here="/cases", cases=cases[:CASES_SHOWN],
+                                n_found=len(cases), is_open=is_open)
 
     def case(self, visit: Visit) -> Response:
         """A case, and what may be decided of it."""
