@@ -62,8 +62,8 @@ class Scene:
         (folder / "public.jsonl").write_text("\n".join(map(json.dumps, self.writes(None, skew=0.02)(["x"] * 40))))
         (folder / "counterclone.toml").write_text(FILE.format(options=options))
         (folder / "served.jsonl").write_text("".join(json.dumps({
-            "account": f"a{i % 3}", "query": {"text": f"say {i % 80}"}, "answer": {"text": "not to be seen"}}) + "\n"
-            for i in range(90)))
+            "account": f"a{i % 3}", "query": {"text": f"say {i % 80}"},
+            "answer": {"text": "not to be seen"}}) + "\n" for i in range(90)))
         mark_keys.create(None)
         digest = Greenlist(reference="own.jsonl", base="public.jsonl").measured() if "reference" in options else ""
         (folder / "counterclone.toml").write_text(FILE.format(options=f'{options}\ndigest = "{digest}"'))
@@ -287,7 +287,7 @@ def test_a_dossier_of_canaries_comes_out_and_the_script_says_that_it_cant_check_
     assert verdict.verdict == "proven"
     found = composed.verify(path, None)
     assert found.holds, found.checks
-    assert "which this script knows" in script(path).stdout
+    assert "that this script knows" in script(path).stdout
     forged = rewritten(path, Custody.load(tmp_path / load(find(None)).prove.keys),
                        verdict=lambda v: set_in("p_value", v["p_value"] * 0.99)(v))
     assert not composed.verify(forged, None).holds

@@ -23,7 +23,7 @@ from counterclone.prove.commitments import Chain, Commitment
 from counterclone.prove.custody import Custody, mark_key
 from counterclone.prove.dossier import Tokens
 from counterclone.prove.questions import Scope
-from counterclone.prove.text_ground import tokens
+from counterclone.prove.text_ground import is_held, tokens
 from counterclone.prove.transcript import Transcript
 from counterclone.prove.verification import Question, Verdict
 from counterclone.prove.written import Lines, TextMark
@@ -63,6 +63,9 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
     lines = _listed(exchanges, mark, scope.accounts)
     served = written.served(lines, mark, mark_key(key, plugins.kind_of(mark)), f"--texts {exchanges}")
     question = questions.question(statement, key, mark, served, scope)
+    if evidence_file is not None and not is_held(mark):
+        raise ConfigError("--dossier: doesn't hold a suspect's probabilities, which are too many; leave it "
+                          "out, or test the suspect by its texts")
     say(f"prove: {len(served):,} marked texts under commitment {statement.number}; asking the suspect")
 
     began = time.time()

@@ -3,7 +3,8 @@
     python3 check_dossier.py DOSSIER.zip [COMMITMENT.json]
 
 It knows the marks `triggers` and `greenlist`, and ends with 0 where everything comes out as the dossier says,
-whatever its verdict. Of texts it counts the tokens that the file has: only a tokenizer tells whether they are theirs.
+whatever its verdict. Of texts it counts the tokens that are in the file; whether they are those of the texts only
+their tokenizer tells.
 """
 
 import hashlib
@@ -405,8 +406,8 @@ def bound(total: float, weights: Numbers, rate: float) -> float:
     hit = odds / (odds + 1 - rate)
     variance = float(counts @ (weights**2 * hit * (1 - hit)))
     third = float(counts @ (np.abs(weights)**3 * hit * (1 - hit) * (hit**2 + (1 - hit)**2)))
-    left = 1.0 if variance <= 0 else min(
-        1.0, 1 / math.sqrt(2 * math.pi * variance) / s + 2 * 0.56 * third / variance**1.5)
+    cube = math.sqrt(variance)**3
+    left = 1.0 if cube == 0 else min(1.0, 1 / math.sqrt(2 * math.pi * variance) / s + 2 * 0.56 * third / cube)
     return math.exp(min(log_chernoff(low), 0.0)) * left
 
 
@@ -523,7 +524,8 @@ def green_figures(test: Greenlist, epoch: bytes, accounts: list[str], scope: Jso
 def check_greenlist(files: dict[str, bytes], terms: Json, epoch: bytes, scope: Json, verdict: Json) -> None:
     """A dossier of texts."""
     options = next(each for each in terms["marks"] if each["kind"] in ("greenlist", "canaries"))
-    require(options["kind"] == "greenlist", "the mark is `greenlist`, which this script knows")
+    require(options["kind"] == "greenlist" and options["test"] in REFERENCES,
+            "the mark is `greenlist`, with a test that this script knows")
     named = [name for name in ("tokenizer", "reference", "base") if options[name] not in ("", "whitespace")]
     require(not named or sha256(b"".join(files[f"mark/{name}"] for name in named)).hex() == options["digest"],
             "the mark's files are those that were committed to")

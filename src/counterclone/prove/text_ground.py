@@ -11,6 +11,7 @@ import msgspec
 from counterclone import plugins
 from counterclone.errors import DossierError
 from counterclone.evidence import Evidence
+from counterclone.marks.canaries import Canaries
 from counterclone.marks.greenlist import Greenlist
 from counterclone.prove import written
 from counterclone.prove.commitments import Commitment
@@ -20,6 +21,7 @@ from counterclone.prove.ground import Check
 from counterclone.prove.questions import question
 from counterclone.prove.transcript import Replay
 from counterclone.prove.verification import Question
+from counterclone.prove.written import TextMark
 from counterclone.queries import Inputs
 
 
@@ -41,6 +43,8 @@ class TextGround:
         mark = written.mark_of(commitment.statement)
         if mark is None:
             raise DossierError(f"{TEXTS} is there, and texts carry no mark of commitment {commitment.number}")
+        if not is_held(mark):
+            raise DossierError(f"{TEXTS} is there, and commitment {commitment.number} has a test of probabilities")
         self._dossier, self._commitment, self._key = dossier, commitment, key
         self._mark = _with_files(mark, dossier.mark_files, folder) if isinstance(mark, Greenlist) else mark
         self._lines = written.read(dossier.texts, mark, dossier.trial.scope.accounts, TEXTS)
@@ -88,6 +92,11 @@ class TextGround:
                          "references")
         return Check("tokens", True, f"{sum(map(len, found.answers)):,} of the suspect's, as the mark's tokenizer "
                      "makes them of its texts")
+
+
+def is_held(mark: TextMark) -> bool:
+    """Whether a dossier holds what the test of a mark takes; a suspect's probabilities are too many."""
+    return isinstance(mark, Canaries) or mark.test != "open"
 
 
 def tokens(mark: Greenlist, asked: Sequence[Inputs], answers: Sequence[Answered]) -> Tokens:
