@@ -29,6 +29,8 @@ CASES = (
     {"kind": "noise", "scale": 0.5, "keep_order": 5},
     {"kind": "temperature", "temperature": 2.0},
     {"kind": "reverse_sigmoid"},
+    {"kind": "deception"},
+    {"kind": "deception", "l1_max": 2.0},
 )
 
 

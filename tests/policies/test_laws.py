@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from counterclone.answers import Rows, normalised, top_labels
+from counterclone.policies.deception import Deception
 from counterclone.policies.labels import Labels
 from counterclone.policies.noise import Noise
 from counterclone.policies.reverse_sigmoid import ReverseSigmoid
@@ -22,7 +23,7 @@ POLICIES: list[Policy] = [
     Labels(), Truncation(top_k=1), Truncation(top_k=3), Truncation(top_k=2, rest="drop"), Rounding(decimals=1),
     Rounding(decimals=6), Rounding(significant_bits=1), Rounding(significant_bits=12), Noise(scale=0.3),
     Noise(scale=4.0, keep_order=3), Temperature(temperature=0.05), Temperature(temperature=7.0),
-    ReverseSigmoid(), ReverseSigmoid(beta=1.9, gamma=10.0),
+    ReverseSigmoid(), ReverseSigmoid(beta=1.9, gamma=10.0), Deception(), Deception(l1_max=0.05),
 ]
 each_policy = pytest.mark.parametrize("policy", POLICIES, ids=repr)
 

@@ -45,7 +45,7 @@ class Deception(Spec, frozen=True):
     """
 
     l1_max: Annotated[float, Meta(ge=0.01, le=2)] = 1.0
-    confidences: Annotated[tuple[Confidence, ...], Meta(min_length=1, max_length=16)] = (0.5, 0.85, 0.98)
+    confidences: Annotated[tuple[Confidence, ...], Meta(min_length=1, max_length=16)] = (0.3, 0.5, 0.7, 0.9, 0.98)
 
     may_flip: ClassVar[bool] = False
     adds_noise: ClassVar[bool] = True
@@ -71,10 +71,9 @@ class Deception(Spec, frozen=True):
         return min(float(np.logaddexp2(disguises, rounded)), full_bits(n_classes))
 
     def units(self, n_classes: int) -> int:
-        """Of a row that is rounded: a power of ten, so many that it moves by no more than `l1_max`."""
+        """Of a row that is rounded: so many that it surely moves by no more than `l1_max`."""
         # Each value is within a unit of the true one, the label's within two.
-        n_units: int = 10 ** math.ceil(math.log10((n_classes + 1) / self.l1_max))
-        return n_units
+        return math.ceil((n_classes + 1) / self.l1_max)
 
     def disguised(self, rows: Rows, drawn: NDArray[np.uint64]) -> Rows:
         """The label with a confidence, and decoys: (rows, classes).

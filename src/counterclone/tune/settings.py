@@ -13,6 +13,7 @@ DECIMALS = (4, 3, 2, 1)
 TOP = (1, 2, 3, 5)
 SCALES = (0.25, 0.5, 1.0)
 TEMPERATURES = (0.5, 2.0, 4.0)
+FARTHEST = (0.5, 1.0, 2.0)
 
 
 class Setting(NamedTuple):
@@ -30,7 +31,7 @@ class Setting(NamedTuple):
 def settings(own: Iterable[Table] = ()) -> list[Setting]:
     """The settings of a sweep: nothing, the owner's, labels alone, and families of policies that coarsen.
 
-    Noise brings its own quantisation. What deceives (`reverse_sigmoid`) is there to be compared with; a rounding
+    Noise and `deception` bring their own quantisation. `reverse_sigmoid` is there to be compared with; a rounding
     follows it, so that its rows aren't undone digit by digit.
 
     Args:
@@ -45,6 +46,7 @@ def settings(own: Iterable[Table] = ()) -> list[Setting]:
     found += [({"kind": "temperature", "temperature": heat}, _rounding(decimals))
               for heat, decimals in itertools.product(TEMPERATURES, (2, 1))]
     found += [(noise, _rounding(decimals)) for noise, decimals in itertools.product(noises, (2, 1))]
+    found += [({"kind": "deception", "l1_max": farthest},) for farthest in FARTHEST]
     found += [({"kind": "reverse_sigmoid", "beta": beta}, _rounding(2)) for beta in (0.2, 0.4, 0.7)]
     return [Setting(name, policies) for name, policies in {name_of(each): each for each in found}.items()]
 
