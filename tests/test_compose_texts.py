@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from counterclone.cli import cli
 from counterclone.marks._tokens import Words
@@ -21,12 +22,27 @@ from counterclone.serving.hook import Hook
 
 WORDS = [f"w{number}" for number in range(60)]
 IDS = np.concatenate(Words().encode(WORDS)).tolist()
+ID_OF = dict(zip(WORDS, IDS, strict=True))
+TOKENS = 200
 FILE = '[[mark]]\nkind = "greenlist"\ntest = "unique"\nkeys = "account"\n'
 SUSPECTS = """
 from test_compose_texts import written
 def copy(prompts): return written(prompts, "a1")
 def independent(prompts): return written(prompts, None)
 def broken(prompts): return [1 for _ in prompts]
+"""
+OPEN = """
+import numpy as np
+from counterclone.serving.hook import Hook
+from test_compose_texts import ID_OF, TOKENS, likely
+def copy(contexts):
+    bias = Hook.load("hook.json").bias
+    return likely(contexts) + [bias([ID_OF[text]], TOKENS, "a1") for text in contexts]
+def independent(contexts): return likely(contexts) + np.cos(np.arange(TOKENS))
+def labels(contexts): return np.zeros(len(contexts))
+class Model:
+    def next_logprobs(self, contexts): return copy(contexts)
+model = Model()
 """
 
 
@@ -40,6 +56,11 @@ def written(prompts: list[str], account: str | None) -> list[str]:
             words.append(int((rng.gumbel(size=len(WORDS)) + bias).argmax()))
         texts.append(" ".join(WORDS[word] for word in words))
     return texts
+
+
+def likely(contexts: list[str]) -> NDArray[np.float64]:
+    """Logarithms of what comes next by the owner's model, but for a constant."""
+    return np.stack([generator(0, "likely", context).normal(size=TOKENS) for context in contexts])
 
 
 @contextlib.contextmanager
@@ -124,6 +145,33 @@ def test_a_suspect_behind_a_url_is_asked_on_a_ground_that_the_verdict_keeps(rout
     with serving(None) as address:
         result = run("prove", f"{address}/{route}", "--texts", "served.jsonl", "--basis", "ours", "--model", "n")
     assert result.exit_code == 0, result.output
+
+
+def test_a_suspect_whose_probabilities_can_be_read_is_tested_by_these() -> None:
+    Path("open_suspects.py").write_text(OPEN, encoding="utf-8")
+    np.savez("own.npz", contexts=np.array(WORDS), own=likely(WORDS))
+    Path("counterclone.toml").write_text(FILE + 'probabilities = "own.npz"\n', encoding="utf-8")
+    refused = run("keys", "marks", "export", "other.json").stderr
+    digest = refused.rsplit('"', 2)[1]
+    Path("hook.json").unlink()
+    Path("counterclone.toml").write_text(
+        FILE + f'probabilities = "own.npz"\nprobabilities_digest = "{digest}"\n', encoding="utf-8")
+    assert run("keys", "marks", "export", "hook.json").exit_code == 0
+    for name in ("copy", "model"):
+        result = run("prove", f"open_suspects:{name}", "--texts", "served.jsonl", "--probabilities", "--json")
+        assert result.exit_code == 1, result.output
+        verdict = json.loads(result.stdout)
+        assert [each["account"] for each in verdict["accounts"]] == ["a1"]
+        assert verdict["queries"] == len(WORDS)
+    result = run("prove", "open_suspects:independent", "--texts", "served.jsonl", "--probabilities", "--json")
+    assert json.loads(result.stdout)["verdict"] == "not-proven"
+    for arguments, message in [
+            (["open_suspects:labels"], "are labels or one class's scores; expected (60, classes)"),
+            (["http://127.0.0.1:9/v1/completions", "--basis", "ours"], "no probabilities of all tokens are told"),
+            (["open_suspects:copy", "--dossier", "x.zip"], "doesn't hold a suspect's probabilities"),
+            (["open_suspects:copy", "--commitment", "1"], "has no `probabilities` to compare a suspect's with")]:
+        assert message in run("prove", *arguments, "--texts", "served.jsonl", "--probabilities").stderr
+    assert "add --texts" in run("prove", "open_suspects:copy", "--probabilities").stderr
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -68,6 +68,8 @@ def demo(acts: tuple[str, ...], report: Path, config_file: str | None, as_json: 
               help="Put the whole log into it, so that others see that no marked query was left out.")
 @click.option("--texts", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl",
               help="Test by what a server with a green list wrote, as exchanges; the ledger isn't read.")
+@click.option("--probabilities", "by_probabilities", is_flag=True,
+              help="With --texts: SUSPECT tells log-probabilities of the next token, and is tested by these.")
 @click.option("--model", default="", metavar="NAME",
               help="The suspect's name, where its URL has several models that write.")
 @common

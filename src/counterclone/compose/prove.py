@@ -47,6 +47,7 @@ class Options:
         texts: what a marked server wrote, as JSON lines; a suspect that writes texts is tested by it, not by the
             ledger.
         model: the suspect's name, where its URL has several models.
+        by_probabilities: whether a suspect of marked texts tells what comes next, rather than writes.
     """
 
     suspect: str | Predict
@@ -61,6 +62,7 @@ class Options:
     with_log: bool = False
     texts: Path | None = None
     model: str = ""
+    by_probabilities: bool = False
 
 
 def prove(options: Options, config_file: str | None, say: Callable[[str], None]) -> Verdict:
@@ -77,7 +79,9 @@ def prove(options: Options, config_file: str | None, say: Callable[[str], None])
             raise ConfigError("--with-log: the ledger doesn't hold texts; leave it out, or --texts")
         return texts.prove(options.suspect, options.texts, config_file, say, commitment=options.commitment,
                            scope=_scope(options), basis=options.basis, model=options.model,
-                           evidence_file=options.dossier)
+                           by_probabilities=options.by_probabilities, evidence_file=options.dossier)
+    if options.by_probabilities:
+        raise ConfigError("--probabilities: compares a language model with that of a green list; add --texts")
     path = configuration.find(config_file)
     config, folder = configuration.load(path), path.parent
     suspects.check_basis(options.suspect, options.basis)

@@ -14,7 +14,7 @@ from counterclone.protocols import Target
 from counterclone.targets.http import Endpoint, reaching
 from counterclone.targets.local import Local, Predict
 
-METHODS = {"scores": "predict_proba", "texts": "generate"}
+METHODS = {"scores": "predict_proba", "texts": "generate", "logits": "next_logprobs"}
 """What is called of a model that is no function."""
 
 
@@ -41,21 +41,27 @@ def check_basis(suspect: str | Predict, basis: str) -> None:
 
 @contextlib.asynccontextmanager
 async def reached(suspect: str | Predict, config: Config, say: Callable[[str], None], *,
-                  returns: Literal["scores", "texts"] = "scores", model: str = "") -> AsyncIterator[Target]:
+                  returns: Literal["scores", "texts", "logits"] = "scores",
+                  model: str = "") -> AsyncIterator[Target]:
     """The suspect while it is asked.
 
     Args:
         suspect: `pkg.mod:function`, a URL, or a callable itself.
         config: says how a URL is asked, and how long a suspect may take.
         say: told of a URL's pauses.
-        returns: what it answers with; a URL's texts are those of OpenAI's API.
+        returns: what it answers with; a URL's texts are those of OpenAI's API, `logits` a language model's for the
+            next token.
         model: its name, where the URL has several.
 
     Raises:
-        ConfigError: there is no such callable, or no such route or model at the URL.
+        ConfigError: there is no such callable, no such route or model at the URL, or a URL would have to tell of
+            every token.
         TargetUnreachable: nobody answers there.
     """
     if isinstance(suspect, str) and is_url(suspect):
+        if returns == "logits":
+            raise ConfigError(f"{suspect} is a URL, where no probabilities of all tokens are told; expected "
+                              "pkg.mod:function, or a test by texts")
         target = config.target
         endpoint = Endpoint(suspect, "openai" if returns == "texts" else target.dialect, target.scores,
                             os.environ.get(target.api_key_env, ""), target.connect_seconds, target.answer_seconds,

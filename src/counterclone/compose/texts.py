@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -32,12 +33,13 @@ from counterclone.targets.local import Predict
 
 def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say: Callable[[str], None], *,
           commitment: int | None = None, scope: Scope | None = None, basis: str = "", model: str = "",
-          evidence_file: Path | None = None) -> Verdict:
+          by_probabilities: bool = False, evidence_file: Path | None = None) -> Verdict:
     """Test a suspect.
 
     Args:
         suspect: `pkg.mod:function` or a function, a list of prompts to a list of texts; or a URL, the route for
-            completions or chats of a server as OpenAI's.
+            completions or chats of a server as OpenAI's. By probabilities, a function of contexts to the
+            log-probabilities of the next token: (contexts, tokens).
         exchanges: what the marked server answered, as JSON lines: accounts and prompts.
         config_file: the file whose keys and commitments these are.
         say: is told what happens.
@@ -45,6 +47,7 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
         scope: how far the test goes.
         basis: on what ground a URL is asked.
         model: the suspect's name, where its URL has several models.
+        by_probabilities: whether the suspect tells what comes next, rather than writes.
         evidence_file: where a dossier is written, None for nowhere.
 
     Raises:
@@ -59,6 +62,7 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
     keys = Custody.load(folder / config.prove.keys)
     chain = Chain(folder / config.prove.keys, keys).all()
     found, mark = _found(chain, commitment)
+    mark = _opened(mark) if by_probabilities else mark
     statement, key = found.statement, keys.epoch_key(found.number)
     lines = _listed(exchanges, mark, scope.accounts)
     served = written.served(lines, mark, mark_key(key, plugins.kind_of(mark)), f"--texts {exchanges}")
@@ -69,8 +73,9 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
     say(f"prove: {len(served):,} marked texts under commitment {statement.number}; asking the suspect")
 
     began = time.time()
+    returns: Literal["texts", "logits"] = "logits" if _is_open(mark) else "texts"
     transcript, evidence = asyncio.run(_examined(question, suspects.reached(
-        suspect, config, say, returns="texts", model=model)))
+        suspect, config, say, returns=returns, model=model), is_kept=evidence_file is not None))
     verdict = verification.verdict(
         [question], evidence, suspect=suspects.name_of(suspect), commitment=statement.number,
         least_trials=scope.least_trials(statement), basis=basis)
@@ -85,11 +90,11 @@ def prove(suspect: str | Predict, exchanges: Path, config_file: str | None, say:
     return verdict
 
 
-async def _examined(question: Question, reached: AbstractAsyncContextManager[Target]
-                    ) -> tuple[Transcript, list[Evidence]]:
+async def _examined(question: Question, reached: AbstractAsyncContextManager[Target], *,
+                    is_kept: bool) -> tuple[Transcript, list[Evidence]]:
     async with reached as target:
         transcript = Transcript(target)
-        return transcript, await verification.examine([question], transcript)
+        return transcript, await verification.examine([question], transcript if is_kept else target)
 
 
 def _tokens(mark: TextMark, transcript: Transcript) -> Tokens | None:
@@ -109,6 +114,16 @@ def _found(chain: Sequence[Commitment], number: int | None) -> tuple[Commitment,
             return commitment, mark
     raise ConfigError(f"--texts: there is no commitment{f' {number}' if number else ''} with a green list or "
                       "canaries; `counterclone keys marks` makes one before any text is marked")
+
+
+def _opened(mark: TextMark) -> Greenlist:
+    if not isinstance(mark, Greenlist):
+        raise ConfigError("--probabilities: canaries are read in texts; leave it out")
+    return mark.opened()
+
+
+def _is_open(mark: TextMark) -> bool:
+    return isinstance(mark, Greenlist) and mark.test == "open"
 
 
 def _listed(path: Path, mark: TextMark, accounts: Sequence[str]) -> Lines:
