@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from counterclone.compose import dossier as composed
 from counterclone.compose import mark_keys, texts
 from counterclone.compose.canaries import CanaryWriter
 from counterclone.config import find, load
-from counterclone.errors import DossierError
+from counterclone.errors import ConfigError, DossierError
 from counterclone.marks._green import Green
 from counterclone.marks._tokens import Words
 from counterclone.marks.greenlist import Greenlist
@@ -268,6 +270,31 @@ def test_prompts_that_independent_models_meet_the_key_at_were_chosen(scenes: Cal
     assert checking.check(files, None, honest).holds
     chosen = checking.check(files, None, [*honest, Local(scene.writes("a1"), returns="texts")])
     assert [each.name for each in chosen.checks if not each.holds] == ["independent models"]
+
+
+def test_a_tokenizer_that_isnt_installed_tells_nothing(scenes: Callable[[str], Scene], proven: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {**bundle.read(proven), f"{dossier.MARK_PREFIX}tokenizer": b"{}"}
+    other = proven.with_name("other.zip")
+    bundle.write(other, files)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ConfigError, match=r"install counterclone\[llm\], or run check_dossier\.py"):
+        composed.verify(other, None)
+
+
+def test_a_dossier_of_probabilities_is_refused_before_the_suspect_is_asked(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("next.npz", contexts=np.array(["a b"]), own=np.log([[0.5, 0.5]]))
+    digest = hashlib.sha256(Path("next.npz").read_bytes()).hexdigest()
+    Path("counterclone.toml").write_text("[[mark]]\nkind = 'greenlist'\ntest = 'open'\nprobabilities = 'next.npz'\n"
+                                         f"probabilities_digest = '{digest}'\n")
+    Path("served.jsonl").write_text('{"account": "a1", "query": {"text": "say"}}\n')
+    mark_keys.create(None)
+    mark_keys.commit(None)
+    with pytest.raises(ConfigError, match="doesn't hold a suspect's probabilities"):
+        texts.prove(lambda _: pytest.fail("asked"), Path("served.jsonl"), None, lambda _: None,
+                    evidence_file=Path("copy.zip"))
 
 
 def test_a_dossier_of_canaries_comes_out_and_the_script_says_that_it_cant_check_it(
