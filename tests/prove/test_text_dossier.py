@@ -287,8 +287,8 @@ def test_a_dossier_of_probabilities_is_refused_before_the_suspect_is_asked(
     monkeypatch.chdir(tmp_path)
     np.savez("next.npz", contexts=np.array(["a b"]), own=np.log([[0.5, 0.5]]))
     digest = hashlib.sha256(Path("next.npz").read_bytes()).hexdigest()
-    Path("counterclone.toml").write_text("[[mark]]\nkind = 'greenlist'\ntest = 'open'\nprobabilities = 'next.npz'\n"
-                                         f"probabilities_digest = '{digest}'\n")
+    Path("counterclone.toml").write_text("[[mark]]\nkind = 'greenlist'\ntest = 'open'\n"
+                                         f"probabilities = 'next.npz'\nprobabilities_digest = '{digest}'\n")
     Path("served.jsonl").write_text('{"account": "a1", "query": {"text": "say"}}\n')
     mark_keys.create(None)
     mark_keys.commit(None)
