@@ -180,9 +180,9 @@ def load(system: System, script: Path, seconds: int, connections: int) -> Round:
     """Run wrk once."""
     before = spent_seconds(system)
     pin = ["taskset", "-c", "1"] if (os.cpu_count() or 1) > 1 else []
-    text = subprocess.run([*pin, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script),
-                           f"http://127.0.0.1:{system.port}/predict"], check=True, capture_output=True,
-                          text=True).stdout
+    text = subprocess.run([*pin, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",
+                           "--timeout", "30s", "-s", str(script), f"http://127.0.0.1:{system.port}/predict"],
+                          check=True, capture_output=True, text=True).stdout
     spent = spent_seconds(system) - before
     total = re.search(r"^\s*(\d+) requests in", text, re.MULTILINE)
     rate = re.search(r"^Requests/sec:\s*([\d.]+)", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""A help desk's model copied bare and behind the guard, with marked texts, and both copies tested."""
+"""A help desk's model copied bare and behind the guard, with marked texts, and both copies tested by URL."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from counterclone.journal import JournalFolder
 from counterclone.marks.greenlist import Greenlist
 from counterclone.prove.verification import Verdict
 from counterclone.randomness import generator
+from counterclone.serving import completions
 
 SERVER = "counterclone.demo.desk_server"
 AT_ONCE = 100
+BASIS = "the demo's own copy"
 PASSES, STUDENT_PASSES = 4, 12
 TOKENS = 5_000
 SETTINGS = """\
@@ -104,13 +106,13 @@ def run(seed: int, say: Callable[[str], None], sizes: Sizes = Sizes()) -> Findin
         model = folder / "model"
         say(f"llm: teaching a small model {sizes.records:,} tickets of a help desk")
         rules, rng = help_desk.desk(generator(seed, "rules")), generator(seed, "records")
-        asked = help_desk.tickets(sizes.records, rng)
-        small_model.teach(model, asked, help_desk.replies(rules, asked, rng), PASSES, seed)
+        known = help_desk.tickets(sizes.records, rng)
+        small_model.teach(model, known, help_desk.replies(rules, known, rng), PASSES, seed)
         path, hook = _marked(folder, model)
         bare = stack.enter_context(serving.serving(SERVER, str(model), str(seed), seed=seed))
         marked = stack.enter_context(serving.serving(SERVER, str(model), str(seed), str(hook), seed=seed))
         unseen = help_desk.tickets(sizes.unseen, generator(seed, "unseen"))
-        truth = list(map(help_desk.fields, asking(bare, temperature=0.0)(unseen)))
+        truth = asking(bare, temperature=0.0)(unseen)
         with serving.guarding(marked, path, seed=seed) as guarded:
             say(f"llm: honest users, and a copier of {sizes.copied:,} tickets at temperature 1, bare and guarded")
             honest = help_desk.tickets(sizes.honest, generator(seed, "honest"))
@@ -119,18 +121,17 @@ def run(seed: int, say: Callable[[str], None], sizes: Sizes = Sizes()) -> Findin
             answers = [asking(each, "copier")(stolen) for each in (bare, guarded)]
         served, copier = _served(folder, stolen)
         copies = []
-        for number, learnt in enumerate(answers):
-            say(f"llm: the copier's model of {('bare', 'marked')[number]} answers, and its test by URL")
-            student = folder / f"student-{number}"
+        for kind, learnt in zip(("bare", "marked"), answers, strict=True):
+            say(f"llm: the copier's model of {kind} answers, and its test by URL")
+            student = folder / f"student of {kind} answers"
             small_model.teach(student, stolen, learnt, STUDENT_PASSES, seed + 1)
             with serving.serving(SERVER, str(student), str(seed), seed=seed) as suspect:
-                verdict = composed.prove(composed.Options(suspect=asking(suspect), texts=served), str(path), say)
-                own = map(help_desk.fields, asking(suspect, temperature=0.0)(unseen))
-                copies.append(Copied(_share(own, truth), verdict))
+                asked_as = composed.Options(suspect=suspect + completions.ROUTE, basis=BASIS, texts=served)
+                verdict = composed.prove(asked_as, str(path), say)
+                copies.append(Copied(_alike(asking(suspect, temperature=0.0)(unseen), truth), verdict))
     return Findings(
-        queries=sizes.copied, majority=Counter(truth).most_common(1)[0][1] / len(truth),
-        unchanged=_share(map(help_desk.fields, replies[1]), list(map(help_desk.fields, replies[0]))),
-        bare=copies[0], guarded=copies[1],
+        queries=sizes.copied, majority=Counter(map(help_desk.fields, truth)).most_common(1)[0][1] / len(truth),
+        unchanged=_alike(replies[1], replies[0]), bare=copies[0], guarded=copies[1],
         is_named=[each.account for each in copies[1].verdict.accounts] == [copier])
 
 
@@ -173,5 +174,7 @@ def _served(folder: Path, stolen: Sequence[str]) -> tuple[Path, str]:
     return path, copier
 
 
-def _share(one: Sequence[object] | map[tuple[str, ...]], other: Sequence[object]) -> float:
-    return sum(a == b for a, b in zip(one, other, strict=True)) / len(other)
+def _alike(one: Sequence[str], other: Sequence[str]) -> float:
+    """The share of replies with the same fields."""
+    same = [help_desk.fields(a) == help_desk.fields(b) for a, b in zip(one, other, strict=True)]
+    return sum(same) / len(same)

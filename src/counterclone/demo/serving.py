@@ -16,7 +16,7 @@ from typing import Any
 from counterclone.errors import CountercloneError
 from counterclone.guard import asgi
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 30.0
 ANY_PORT = "127.0.0.1:0"
 
@@ -26,7 +26,7 @@ def serving(module: str, *arguments: str, seed: int) -> Iterator[str]:
     """Run a model's server, `python -m MODULE FD ARGUMENTS`, and give its address; it is stopped at the end.
 
     Raises:
-        CountercloneError: it doesn't answer within a minute.
+        CountercloneError: it doesn't answer within three minutes.
     """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -52,6 +52,9 @@ class Model:
     def write(self, prompts: Sequence[str], account: str, *, length: int, temperature: float) -> list[Text]:
         """A text for each prompt, as `Writer` has it."""
         inputs = self._tokenizer(list(prompts), return_tensors="pt", padding=True)
+        most = getattr(self._model.config, "max_position_embeddings", None)
+        if most is not None:  # a text ends where the model can read no further
+            length = max(min(length, most - inputs["input_ids"].shape[1]), 1)
         marks = [] if self._hook is None else [GreenlistProcessor(self._hook, [account] * len(prompts))]
         drawn = {"temperature": temperature, "top_k": 0} if temperature else {}
         with torch.no_grad():
