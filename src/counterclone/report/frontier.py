@@ -30,7 +30,7 @@ def frontier(tuned: Tuned) -> str:
             axes.errorbar(_losses([point]), [point.fidelity],
                           [[point.fidelity - point.fidelity_low], [point.fidelity_high - point.fidelity]],
                           marker="*" if is_chosen else "o", markersize=13 if is_chosen else 6, capsize=2.0,
-                          linestyle="none", color=COLOURS[number % len(COLOURS)],
+                          zorder=3.0 if is_chosen else 2.0, linestyle="none", color=COLOURS[number % len(COLOURS)],
                           label=f"{point.name} (chosen)" if is_chosen else point.name)
         for point in tuned.frontier:
             if point.name in BOUNDS:
