@@ -52,7 +52,8 @@ def test_other_arguments_and_numbers_stay_to_the_byte() -> None:
     assert content == (b'{"top_p":1.10,"vllm_xargs":{"a":12345678901234567890123,'
                        b'"counterclone_account":"c"}}')
     assert changes == {}
-    assert Naming("vllm_xargs").names("", b'{"n": 1}', {}) == (b'{"n": 1}', {})
+    for account, other in (("", b'{"n": 1}'), ("c", b'{"n": 1}\x00\x01')):
+        assert Naming("vllm_xargs").names(account, other, {}) == (other, {})
 
 
 @pytest.mark.parametrize("place", ["header", "vllm_xargs"])

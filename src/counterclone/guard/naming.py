@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from counterclone.errors import AnswerError
 from counterclone.guard import asgi
 from counterclone.guard.dialects import _json
 from counterclone.protocols import ACCOUNT_FIELD, ACCOUNT_HEADER
@@ -35,12 +36,15 @@ class Naming:
 
         Args:
             account: "" for nobody.
-            content: an object as JSON.
+            content: as it goes on.
             changes: to the headers so far.
         """
         if self._is_header:
             return content, {**changes, HEADER: account.encode()}
-        fields = _json.fields(content)
+        try:
+            fields = _json.fields(content)
+        except AnswerError:  # a binary one, which vLLM reads no arguments from
+            return content, changes
         given = fields.get(ARGUMENTS)
         if given is None and not account:
             return content, changes
