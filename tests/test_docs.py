@@ -64,6 +64,7 @@ def written(field: msgspec.structs.FieldInfo) -> str:
     {"kind": "labels"}, {"kind": "truncation", "top_k": 3}, {"kind": "rounding", "decimals": 1},
     {"kind": "rounding", "decimals": 2}, {"kind": "rounding", "significant_bits": 8},
     {"kind": "noise", "scale": 1}, {"kind": "temperature", "temperature": 2.0}, {"kind": "reverse_sigmoid"},
+    {"kind": "deception"}, {"kind": "deception", "l1_max": 2},
 ], ids=lambda table: table["kind"])
 def test_the_bits_in_the_docs_are_the_policys(table: dict[str, Any]) -> None:
     policy: Any = plugins.build("policies", table, "here")
