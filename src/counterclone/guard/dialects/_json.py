@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +18,10 @@ Fields = dict[str, msgspec.Raw]
 
 Buffer = bytes | memoryview
 
-DEEPEST = 32
-"""How deep the objects of a request may lie; each step reads what is in it once more."""
-
 _fields = msgspec.json.Decoder(Fields)
-_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*(:?)')
+"""A text; a colon follows those that are names."""
+_NESTING = frozenset({dict, list})
 _matrix = msgspec.json.Decoder(list[list[int | float]])
 
 
@@ -56,7 +55,7 @@ def load_query(body: Buffer) -> dict[str, Any]:
         raise UnknownFormat(f"the body is no JSON ({error}); send a JSON object") from None
     if not isinstance(document, dict):
         raise UnknownFormat("the body is no JSON object; send one, with the fields of the model's API")
-    if bytes(body).count(b'"') != 2 * len(document) and has_twins(body):  # else each name and no text but names
+    if bytes(body).count(b'"') != 2 * len(document) and has_twins(body, document):  # else all texts are its names
         raise UnknownFormat("a name stands twice in one object of the request; send it once, since servers differ "
                             "in which they read")
     return document
@@ -100,43 +99,26 @@ def matrix(raw: bytes | msgspec.Raw) -> NDArray[np.float64] | None:
     return array if array.dtype.kind == "f" else None
 
 
-def has_twins(body: Buffer) -> bool:
+def has_twins(body: Buffer, document: object) -> bool:
     """Whether an object names a member twice, so that servers differ in what they read.
 
     Args:
         body: valid JSON.
-
-    Raises:
-        UnknownFormat: nested too deep to tell.
+        document: what it was read as, where a name that stands twice is one member.
     """
-    try:
-        return _has_twins(memoryview(msgspec.json.format(body, indent=-1)), DEEPEST)
-    except RecursionError:
-        raise UnknownFormat("the body is nested too deep; send a flatter one") from None
+    return _TEXT.findall(body).count(b":") != _n_members(document)
 
 
-def _has_twins(compact: memoryview, depth: int) -> bool:
-    values: Iterable[msgspec.Raw]
-    if compact[0] == ord("{"):
-        members = _fields.decode(compact)
-        # An object's text is as long as its members are together, but for names that are escaped or come twice.
-        length = 1 + sum(len(name.encode()) + 4 + len(memoryview(value)) for name, value in members.items())
-        if members and length != len(compact) and _n_members(compact) > len(members):
-            return True
-        if b"{" not in bytes(compact[1:]):
-            return False
-        values = members.values()
-    elif compact[0] == ord("[") and b"{" in bytes(compact):
-        values = _raws.decode(compact)
-    else:
-        return False
-    if not depth:
-        raise RecursionError
-    return any(_has_twins(memoryview(value), depth - 1) for value in values)
-
-
-def _n_members(compact: memoryview) -> int:
-    return len(json.loads(bytes(compact), object_pairs_hook=list))
+def _n_members(document: object) -> int:
+    waiting, n = [document], 0
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            n += len(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list) and not _NESTING.isdisjoint(map(type, value)):
+            waiting.extend(value)
+    return n
 
 
 def holds_floats(value: Any) -> bool:
