@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_imports_run_downward_only() -> None:
-    """The layers that pyproject.toml draws; each module must be in one."""
+    """The layers that pyproject.toml draws, in one of which each module must be; and the console's way round none."""
     done = subprocess.run([str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], cwd=ROOT, text=True,
                           capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert "1 kept, 0 broken" in done.stdout
+    assert "2 kept, 0 broken" in done.stdout
 
 
 def test_the_package_exposes_what_it_names() -> None:

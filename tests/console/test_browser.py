@@ -40,7 +40,7 @@ class Site:
     def visitor(self, **options: object) -> Page:
         """A page of somebody who has logged in by hand."""
         context: BrowserContext = self.browser.new_context(base_url=self.url, **options)  # type: ignore[arg-type]
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         page.goto("/")
         page.get_by_label("Your name").fill("ann")

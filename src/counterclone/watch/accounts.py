@@ -111,9 +111,9 @@ class AccountTable:
         return self._rows.get(name)
 
     @property
-    def places(self) -> list[tuple[str, int]]:
-        """Accounts that are remembered and their rows, at one moment also while another thread feeds."""
-        return list(self._rows.items())
+    def places(self) -> dict[str, int]:
+        """The rows of the accounts that are remembered, at one moment also while another thread feeds."""
+        return self._rows.copy()
 
     @property
     def names(self) -> list[str]:

@@ -42,16 +42,16 @@ def ranked(monitor: Monitor, campaigns: Mapping[str, float], *, containing: str 
     """
     places, wanted, columns = monitor.table.places, containing.casefold(), monitor.table.columns
     if wanted:
-        places = [place for place in places if wanted in place[0].casefold()]
-    rows = np.array([row for _, row in places], dtype=np.intp)
+        places = {name: row for name, row in places.items() if wanted in name.casefold()}
+    names, rows = list(places), np.fromiter(places.values(), np.intp, len(places))
     p_values = columns.course[rows, -1]
     risks = _risks(p_values, monitor.level)
     if campaigns:
-        risks = np.maximum(risks, [campaigns.get(name, 0.0) for name, _ in places])
+        risks = np.maximum(risks, [campaigns.get(name, 0.0) for name in names])
     n_found = int((risks >= least).sum())
     first = min(first, max(n_found - 1, 0) // count * count)
     order = np.lexsort((-columns.counts[rows], p_values, -risks))[first:min(first + count, n_found)]
-    return Ranked([(places[i][0], float(risks[i])) for i in order.tolist()], n_found)
+    return Ranked([(names[i], float(risks[i])) for i in order.tolist()], n_found)
 
 
 def _risks(p_values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
