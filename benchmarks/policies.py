@@ -1,4 +1,4 @@
-"""Each policy's time a row, K = 1,000 float64 probabilities, batches of 32."""
+"""Each policy's CPU a row, K = 1,000 float64 probabilities, batches of 32."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def softmax(logits: Rows) -> Rows:
 
 
 def microseconds(policy: Policy, batch: Rows) -> float:
-    """Median over rounds; each call is a new answer to new queries."""
+    """CPU, the median over rounds; each call is a new answer to new queries."""
     noise, rng = Prf.from_secret("benchmark"), generator(1, "queries")
     times = []
     for _ in range(ROUNDS):
         queries = [Query(rng.standard_normal((BATCH, N_FEATURES))) for _ in range(CALLS)]
-        started = time.perf_counter()
+        started = time.process_time()
         for query in queries:
             policy.start(Context(noise, query)).feed(batch)
-        times.append((time.perf_counter() - started) / CALLS / BATCH * 1e6)
+        times.append((time.process_time() - started) / CALLS / BATCH * 1e6)
     return statistics.median(times)
 
 

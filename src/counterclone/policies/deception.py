@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from counterclone.answers import Context, Rows, full_bits, keep_top, log2_choose, top_labels
+from counterclone.answers import Context, PerRow, Rows, full_bits, keep_top, log2_choose, top_labels
 from counterclone.plugins import Spec
 from counterclone.policies.rounding import apportioned
 
@@ -75,6 +75,10 @@ class Deception(Spec, frozen=True):
         # Each value is within a unit of the true one, the label's within two.
         return math.ceil((n_classes + 1) / self.l1_max)
 
+    def rounded(self, rows: Rows) -> Rows:
+        """The rows in so many units: (rows, classes)."""
+        return apportioned(rows, self.units(rows.shape[1]))
+
     def disguised(self, rows: Rows, drawn: NDArray[np.uint64]) -> Rows:
         """The label with a confidence, and decoys: (rows, classes).
 
@@ -118,7 +122,7 @@ class DeceptiveRows:
         released = self._spec.disguised(rows, self._context.noise.numbers(cells))
         far = np.flatnonzero(np.abs(released - rows).sum(axis=1) > self._spec.l1_max)
         if len(far):
-            released[far] = apportioned(rows[far], self._spec.units(rows.shape[1]))
+            released[far] = PerRow(self._spec.rounded).feed(rows[far])
         return released
 
     def finish(self) -> Rows | None:
