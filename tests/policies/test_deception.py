@@ -57,6 +57,13 @@ def test_a_row_that_would_move_too_far_is_rounded() -> None:
     assert release(Deception(l1_max=0.2), row).tolist() == [[11 / 30, 11 / 30, 8 / 30, 0.0, 0.0]]
 
 
+def test_a_row_that_moves_just_as_far_is_not() -> None:
+    top = np.linspace(0.501, 0.599, 200)
+    rows = np.column_stack([top, 1.0 - top, *np.zeros((60, 200))])
+    released = release(Deception(l1_max=1.0), rows, context(FEATURES))
+    np.testing.assert_allclose(released.max(axis=1), 0.5)
+
+
 # What rows tell
 
 def test_a_row_tells_the_label_and_a_confidence() -> None:

@@ -16,6 +16,8 @@ from counterclone.policies.rounding import apportioned
 LESS = 0.5
 """A decoy gets at most this share of what the label gets, so that the served margin is wide."""
 FARTHEST = 2.0
+ROUND_OFF = 1e-9
+"""A label that falls to 0.5 moves its row by exactly 1, whose last digit isn't to decide."""
 
 Confidence = Annotated[float, Meta(gt=0, le=1)]
 
@@ -35,9 +37,9 @@ class Deception(Spec, frozen=True):
     none. Second choices are false on purpose, so whoever needs more than a label and how sure it is, such as the
     three likeliest, is ill served. Who uses labels alone is not misled: no policy that keeps them does better.
 
-    In the manner of Orekondy et al. 2020, "Prediction Poisoning", section 4.3 (the label kept, the row within a
-    distance), and Mazeika et al. 2022, "How to Steer Your Adversary", but without a student's gradient; few rows
-    for many inputs: Tang et al. 2024, "ModelGuard".
+    In the manner of Orekondy et al. 2020, "Prediction Poisoning" (the label kept, the row within a distance), and
+    Mazeika et al. 2022, "How to Steer Your Adversary", but without a student's gradient; few rows for many inputs:
+    Tang et al. 2024, "ModelGuard".
 
     Attributes:
         l1_max: how far a row may move, the sum of the absolute differences; 2 is any distance.
@@ -120,7 +122,7 @@ class DeceptiveRows:
         if not len(rows) or rows.shape[1] < 2:
             return rows
         released = self._spec.disguised(rows, self._context.noise.numbers(cells))
-        far = np.flatnonzero(np.abs(released - rows).sum(axis=1) > self._spec.l1_max)
+        far = np.flatnonzero(np.abs(released - rows).sum(axis=1) > self._spec.l1_max + ROUND_OFF)
         if len(far):
             released[far] = PerRow(self._spec.rounded).feed(rows[far])
         return released
