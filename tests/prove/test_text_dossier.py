@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.marks.test_canaries import plain
 from tests.prove.test_dossier import rewritten, script, set_in
 
+from counterclone.cli import cli
 from counterclone.compose import dossier as composed
 from counterclone.compose import mark_keys, texts
 from counterclone.compose.canaries import CanaryWriter
+from counterclone.compose.prove import Options, prove
 from counterclone.config import find, load
 from counterclone.errors import ConfigError, DossierError
 from counterclone.marks._green import Green
@@ -166,6 +169,15 @@ def test_every_scope_comes_out_for_both(kind: str, scope: Scope, scenes: Callabl
     assert found.holds, found.checks
     done = script(path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_command_line_writes_one_and_checks_it(scenes: Callable[[str], Scene]) -> None:
+    options = Options(suspect=scenes("one key").writes(None), texts=Path("served.jsonl"), commitment=1,
+                      dossier=Path("cli.zip"))
+    assert prove(options, None, lambda _: None).dossier == "cli.zip"
+    result = CliRunner().invoke(cli, ["verify", "cli.zip"])
+    assert result.exit_code == 0, result.output
+    assert "Everything computes as the dossier says." in result.output
 
 
 def test_no_more_of_the_list_than_is_tested_is_in_it(scenes: Callable[[str], Scene], proven: Path) -> None:

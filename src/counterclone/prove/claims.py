@@ -92,7 +92,7 @@ def _terms(verdict: Verdict, terms: Sequence[str], *, in_ledger: bool) -> Claim:
     accepted = Element("The account's holder accepted terms that forbid training on answers.",
                        "in part" if terms else "missing",
                        f"By the ledger: {'; '.join(terms)}. The text of the terms isn't in this file." if terms
-                       else "The ledger holds no acceptance; a signed contract or a sign-up log may.")
+                       else "This file holds no acceptance; the ledger, a contract or a sign-up log may.")
     return Claim("Breach of the terms of use", (
         accepted, _served(verdict, in_ledger=in_ledger), _trained(verdict), WHO,
         Element("Damage followed.", "missing", "Costs of the original, lost sales, what the copy is used for.")))
@@ -101,7 +101,7 @@ def _terms(verdict: Verdict, terms: Sequence[str], *, in_ledger: bool) -> Claim:
 def _secret(verdict: Verdict, measures: Sequence[Measure]) -> Claim:
     kept = Element("The owner took reasonable measures to keep it secret.", "held" if measures else "missing",
                    "Settings of the guard that were in force are listed below, with their times."
-                   if measures else "No history of the guard's settings was found beside the ledger.")
+                   if measures else "No settings of the guard are known from the time of these answers.")
     return Claim("Misappropriation of a trade secret", (
         Element("The model's behaviour is a secret of commercial value.", "missing",
                 "What training it cost, and that nobody else has it."),

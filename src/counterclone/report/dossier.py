@@ -92,7 +92,7 @@ def _kept(dossier: Dossier) -> Table:
               ("answers of the suspect", f"{sum(map(len, dossier.answers.values())):,}"),
               ("commitments", f"{len(dossier.commitments)}, each chained to the one before")),
         notes=("`counterclone verify` computes everything again; check_dossier.py does so with Python and numpy "
-               "alone.",))
+               "alone, for triggers and green lists.",))
 
 
 def _records(dossier: Dossier) -> tuple[tuple[str, str], ...]:
