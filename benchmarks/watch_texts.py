@@ -268,16 +268,15 @@ def programs() -> results.Result:
 
 
 def greedy(seed: int) -> dict[tuple[str, str], Seen]:
-    """Searches for copiers who ask what honest people ask, and have log-probabilities told."""
-    done = {}
-    made = texts.campaign(prompts.library().part(COPIED, 4), "mimic", N_TEAM, PROMPTS, seed=seed)
-    for kinds in (["appetite"], ["residual", "appetite"]):
-        world = TextWorld(seed, kinds)
-        reference, traffic = world.honest(THRESHOLD, N_REFERENCE), world.honest(JUDGED, N_TRAFFIC)
-        crowd = traffic + world.crowd(told_more(made, np.ones(len(made), dtype=np.bool_)))
-        for who, searched in (("mimic", crowd), ("honest", traffic)):
-            done[who, " and ".join(kinds)] = one = seen(world.search(searched, reference), searched.is_copier)
-            print(seed, who, kinds, one, flush=True, file=sys.stderr)
+    """Searches by `appetite` alone: honest people, and copiers like them who have log-probabilities told."""
+    world = TextWorld(seed, ["appetite"])
+    reference, traffic = world.honest(THRESHOLD, N_REFERENCE), world.honest(JUDGED, N_TRAFFIC)
+    done = {("honest", "all kinds"): seen(world.search(traffic, reference), traffic.is_copier)}
+    for n in (N_TEAM, 50):
+        made = texts.campaign(prompts.library().part(COPIED, 4), "mimic", n, PROMPTS, seed=seed)
+        crowd = traffic + world.crowd(told_more(made, np.ones(n, dtype=np.bool_)))
+        done["mimic", f"{n} accounts"] = seen(world.search(crowd, reference), crowd.is_copier)
+    print(seed, done, flush=True, file=sys.stderr)
     return done
 
 
