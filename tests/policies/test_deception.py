@@ -25,7 +25,8 @@ def context(features: Features, key: Prf = KEY) -> Context:
 
 
 @pytest.mark.parametrize("l1_max", [0.01, 1.0, 2.0])
-@pytest.mark.parametrize("confidences", [Deception().confidences, (0.05,), (1.0,)], ids=["usual", "little", "one-hot"])
+@pytest.mark.parametrize("confidences", [
+    Deception().confidences, (0.05,), (1.0,)], ids=["usual", "little", "one-hot"])
 def test_laws(l1_max: float, confidences: tuple[float, ...]) -> None:
     check_policy(Deception(l1_max=l1_max, confidences=confidences))
 
@@ -58,8 +59,9 @@ def test_a_row_that_would_move_too_far_is_rounded() -> None:
 
 
 def test_a_row_that_moves_just_as_far_is_not() -> None:
-    top = np.linspace(0.501, 0.599, 200)
-    rows = np.column_stack([top, 1.0 - top, *np.zeros((60, 200))])
+    rng = generator(3, "just as far")
+    top, rest = rng.uniform(0.501, 0.599, (200, 1)), rng.dirichlet(np.ones(4), 200)
+    rows = np.hstack([top, (1.0 - top) * rest, np.zeros((200, 60))])
     released = release(Deception(l1_max=1.0), rows, context(FEATURES))
     np.testing.assert_allclose(released.max(axis=1), 0.5)
 
