@@ -24,7 +24,7 @@ from counterclone.serving import completions
 SERVER = "counterclone.demo.desk_server"
 AT_ONCE = 100
 BASIS = "the demo's own copy"
-PASSES, STUDENT_PASSES = 4, 12
+PASSES, STUDENT_PASSES = 3, 12
 TOKENS = 5_000
 SETTINGS = """\
 [target]
@@ -96,14 +96,35 @@ class Findings(msgspec.Struct, frozen=True):
     is_named: bool
 
 
+class _Stage(NamedTuple):
+    """What all copies have in common.
+
+    Attributes:
+        folder: for what is written.
+        config: the guard's file.
+        stolen: the tickets that the copier asks.
+        served: whom texts were written for, as JSON lines.
+        unseen: tickets that copies are told by.
+        truth: the model's replies to these.
+        seed: of everything drawn.
+    """
+
+    folder: Path
+    config: Path
+    stolen: list[str]
+    served: Path
+    unseen: list[str]
+    truth: list[str]
+    seed: int
+
+
 Ask = Callable[[Sequence[str]], list[str]]
 
 
 def run(seed: int, say: Callable[[str], None], sizes: Sizes = Sizes()) -> Findings:  # noqa: B008 (frozen)
     """Teach the model, serve it twice, copy both, and test the copies."""
     with tempfile.TemporaryDirectory(prefix="counterclone-demo-") as name, ExitStack() as stack:
-        folder = Path(name)
-        model = folder / "model"
+        folder, model = Path(name), Path(name, "model")
         say(f"llm: teaching a small model {sizes.records:,} tickets of a help desk")
         rules, rng = help_desk.desk(generator(seed, "rules")), generator(seed, "records")
         known = help_desk.tickets(sizes.records, rng)
@@ -111,28 +132,32 @@ def run(seed: int, say: Callable[[str], None], sizes: Sizes = Sizes()) -> Findin
         path, hook = _marked(folder, model)
         bare = stack.enter_context(serving.serving(SERVER, str(model), str(seed), seed=seed))
         marked = stack.enter_context(serving.serving(SERVER, str(model), str(seed), str(hook), seed=seed))
-        unseen = help_desk.tickets(sizes.unseen, generator(seed, "unseen"))
+        honest, stolen, unseen = (help_desk.tickets(n, generator(seed, whose)) for n, whose in (
+            (sizes.honest, "honest"), (sizes.copied, "copier"), (sizes.unseen, "unseen")))
         truth = asking(bare, temperature=0.0)(unseen)
         with serving.guarding(marked, path, seed=seed) as guarded:
             say(f"llm: honest users, and a copier of {sizes.copied:,} tickets at temperature 1, bare and guarded")
-            honest = help_desk.tickets(sizes.honest, generator(seed, "honest"))
             replies = [asking(each, "honest", temperature=0.0)(honest) for each in (bare, guarded)]
-            stolen = help_desk.tickets(sizes.copied, generator(seed, "copier"))
             answers = [asking(each, "copier")(stolen) for each in (bare, guarded)]
         served, copier = _served(folder, stolen)
-        copies = []
-        for kind, learnt in zip(("bare", "marked"), answers, strict=True):
-            say(f"llm: the copier's model of {kind} answers, and its test by URL")
-            student = folder / f"student of {kind} answers"
-            small_model.teach(student, stolen, learnt, STUDENT_PASSES, seed + 1)
-            with serving.serving(SERVER, str(student), str(seed), seed=seed) as suspect:
-                asked_as = composed.Options(suspect=suspect + completions.ROUTE, basis=BASIS, texts=served)
-                verdict = composed.prove(asked_as, str(path), say)
-                copies.append(Copied(_alike(asking(suspect, temperature=0.0)(unseen), truth), verdict))
+        stage = _Stage(folder, path, stolen, served, unseen, truth, seed)
+        bare_copy, marked_copy = (_copied(stage, kind, learnt, say)
+                                  for kind, learnt in zip(("bare", "marked"), answers, strict=True))
     return Findings(
         queries=sizes.copied, majority=Counter(map(help_desk.fields, truth)).most_common(1)[0][1] / len(truth),
-        unchanged=_alike(replies[1], replies[0]), bare=copies[0], guarded=copies[1],
-        is_named=[each.account for each in copies[1].verdict.accounts] == [copier])
+        unchanged=_alike(replies[1], replies[0]), bare=bare_copy, guarded=marked_copy,
+        is_named=[each.account for each in marked_copy.verdict.accounts] == [copier])
+
+
+def _copied(stage: _Stage, kind: str, answers: Sequence[str], say: Callable[[str], None]) -> Copied:
+    """A model of the answers, and what its own texts tell where it is served."""
+    say(f"llm: the copier's model of {kind} answers, and its test by URL")
+    student = stage.folder / f"student of {kind} answers"
+    small_model.teach(student, stage.stolen, answers, STUDENT_PASSES, stage.seed + 1)
+    with serving.serving(SERVER, str(student), str(stage.seed), seed=stage.seed) as suspect:
+        asked = composed.Options(suspect=suspect + completions.ROUTE, basis=BASIS, texts=stage.served)
+        verdict = composed.prove(asked, str(stage.config), say)
+        return Copied(_alike(asking(suspect, temperature=0.0)(stage.unseen), stage.truth), verdict)
 
 
 def asking(address: str, key: str = "demo", *, temperature: float = 1.0) -> Ask:

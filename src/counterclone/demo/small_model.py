@@ -13,7 +13,7 @@ from counterclone.randomness import generator
 PAD, UNKNOWN, END = 0, 1, 2
 SPECIAL = ("[pad]", "[unknown]", "[end]")
 WIDTH, LAYERS, HEADS = 64, 1, 4
-RATE, BATCH, WARM_UP = 4e-3, 64, 30
+RATE, BATCH, WARM_UP = 4e-3, 32, 30
 IGNORED = -100
 """A label that isn't learnt, as the library has it."""
 TOKENIZER_FILE = "tokenizer.json"
