@@ -70,9 +70,10 @@ def gateway(path: Path, *, public: str | None, private: str | None,
     config = load(path)
     _check_target(config, path)
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(contextlib.closing(listener)) for listener in (
-            listen(public or config.guard.listen, "[guard] listen", shared=config.guard.workers > 1),
-            listen(private or config.guard.admin, "[guard] admin"))]
+        listeners = [stack.enter_context(contextlib.closing(listen(address, key, shared=is_shared)))
+                     for address, key, is_shared in (
+                         (public or config.guard.listen, "[guard] listen", config.guard.workers > 1),
+                         (private or config.guard.admin, "[guard] admin", False))]
         proxy = Proxy(config.target.url, connect_seconds=config.target.connect_seconds,
                       answer_seconds=config.target.answer_seconds,
                       limit_connections=2 * config.guard.limit_in_flight)
