@@ -282,10 +282,10 @@ def test_the_check_reports_all_that_cannot_work_together() -> None:
     with pytest.raises(ConfigError) as caught:
         compose.check(parse(text))
     assert caught.value.problems == (
-        "[guard] limit_queries_per_minute = 3 can't be split between 8 workers; raise it, or set [guard] "
-        "workers lower",
-        "[guard] limit_total_queries_per_day = 2 can't be split between 8 workers; raise it, or set [guard] "
-        "workers lower",
+        "[guard] limit_queries_per_minute = 3 can't be split between 8 workers; raise it, set [guard] "
+        "workers lower, or let them count together with [store]",
+        "[guard] limit_total_queries_per_day = 2 can't be split between 8 workers; raise it, set [guard] "
+        "workers lower, or let them count together with [store]",
         "[[accounts.class]]: account 2 of 'b' is in 'a' too; leave it in one")
 
 
@@ -324,7 +324,7 @@ def test_a_limit_that_cannot_be_split_is_refused(tmp_path: Path, text: str, wher
         options(text, tmp_path)
     line, = caught.value.problems
     assert line.startswith(f"{where} can't be split between ")
-    assert line.endswith(" workers; raise it, or set [guard] workers lower")
+    assert line.endswith(" workers; raise it, set [guard] workers lower, or let them count together with [store]")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [

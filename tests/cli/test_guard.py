@@ -94,6 +94,28 @@ def test_workers_are_one_gateway_also_when_one_dies(
     assert len(json_output("watch")["accounts"]) >= 2
 
 
+def test_workers_do_not_outlive_who_started_them(server: str) -> None:
+    write(f"[target]\nurl = '{server}'\n[guard]\nlimit_queries_per_minute = 2")
+    command = [sys.executable, "-m", "counterclone", "guard", "--json", "--listen", "127.0.0.1:0", "--admin",
+               "127.0.0.1:0", "--workers", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as gateways:
+        assert gateways.stdout is not None
+        admins = json.loads(gateways.stdout.readline())["admin"]
+        gateways.kill()
+    until = time.monotonic() + 30.0
+    while admins and time.monotonic() < until:
+        time.sleep(0.1)
+        admins = [admin for admin in admins if is_up(admin)]
+    assert not admins
+
+
+def is_up(admin: str) -> bool:
+    try:
+        return httpx.get(f"{admin}/livez").is_success
+    except httpx.TransportError:
+        return False
+
+
 def revived(slot: Path, killed: int) -> bool:
     try:
         return pid_of(slot) != killed

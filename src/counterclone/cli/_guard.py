@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -21,9 +22,10 @@ MAX_WORKERS = 64
 @click.option("--admin", metavar="HOST:PORT", help="Where health and metrics are, for you alone [[guard] admin].")
 @click.option("--workers", type=click.IntRange(1, MAX_WORKERS), default=1, show_default=True, metavar="N",
               help="Processes; each after the first has its health and metrics at the next port.")
+@click.option("--supervised", is_flag=True, hidden=True, help="Stop with the process that started this one.")
 @common
-def guard(*, listen: str | None, admin: str | None, workers: int, config_file: str | None, as_json: bool,
-          seed: int) -> None:
+def guard(*, listen: str | None, admin: str | None, workers: int, supervised: bool, config_file: str | None,
+          as_json: bool, seed: int) -> None:
     """Run the gateway: the guard before the model server that [target] url names."""
     import prometheus_client
 
@@ -40,7 +42,8 @@ def guard(*, listen: str | None, admin: str | None, workers: int, config_file: s
             _tell_addresses({**found[0], "admin": [each["admin"] for each in found]}, as_json=as_json)
             supervisor.run()
         return
-    with gateway(path, public=listen, private=admin, registry=prometheus_client.REGISTRY) as listening:
+    with gateway(path, public=listen, private=admin, registry=prometheus_client.REGISTRY,
+                 parent=os.getppid() if supervised else None) as listening:
         _tell_addresses(listening.addresses, as_json=as_json)
         listening.run()
 

@@ -54,8 +54,8 @@ class Listening(NamedTuple):
 
 
 @contextlib.contextmanager
-def gateway(path: Path, *, public: str | None, private: str | None,
-            registry: CollectorRegistry) -> Iterator[Listening]:
+def gateway(path: Path, *, public: str | None, private: str | None, registry: CollectorRegistry,
+            parent: int | None = None) -> Iterator[Listening]:
     """A gateway with a configuration file, closed at the end.
 
     Args:
@@ -63,6 +63,7 @@ def gateway(path: Path, *, public: str | None, private: str | None,
         public: where to listen for callers; `[guard] listen` where left out.
         private: where to serve health and metrics; `[guard] admin` where left out.
         registry: exports the counts.
+        parent: the process without which it stops.
 
     Raises:
         ConfigError: the file has mistakes, names no target, or its addresses can't be listened on.
@@ -84,7 +85,7 @@ def gateway(path: Path, *, public: str | None, private: str | None,
         forwarders = () if config.accounts.source == "header" else config.accounts.trusted_proxies
         admin = Admin(registry, guard.troubles, lambda: _blockers(proxy, serving), _console(guard, path, registry))
         serving = Gateway(guard, admin, proxy, registry=registry, request_seconds=config.guard.request_seconds,
-                          forwarders=forwarders, refresh=lambda force: guard.refresh(force=force))
+                          forwarders=forwarders, refresh=lambda force: guard.refresh(force=force), parent=parent)
         yield Listening(serving, guard, *listeners)
 
 
@@ -110,8 +111,8 @@ def gateways(path: Path, workers: int, *, public: str | None, private: str | Non
         address = address_of(reserved).removeprefix("http://")
         ports = [int(port) and int(port) + number for number in range(workers)]
         yield Supervisor(
-            [(sys.executable, "-m", "counterclone", "guard", "--json", "--config", os.fspath(path),
-              "--listen", address, "--admin", f"{host}:{own}") for own in ports],
+            [(sys.executable, "-m", "counterclone", "guard", "--json", "--supervised", "--config",
+              os.fspath(path), "--listen", address, "--admin", f"{host}:{own}") for own in ports],
             {**os.environ, "COUNTERCLONE_GUARD_WORKERS": str(workers)})
 
 

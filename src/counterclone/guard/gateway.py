@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import signal
 import socket
 import threading
@@ -43,10 +44,12 @@ class Gateway:
         request_seconds: the patience with slow clients.
         forwarders: networks whose `X-Forwarded-For` is believed.
         refresh: reads the configuration anew where it has changed; called once a second, with True on SIGHUP.
+        parent: the process without which it stops, None where it serves for itself.
     """
 
     def __init__(self, app: asgi.App, admin: asgi.App, proxy: Proxy, *, registry: CollectorRegistry,
-                 request_seconds: float, forwarders: Sequence[str], refresh: Callable[[bool], None]) -> None:
+                 request_seconds: float, forwarders: Sequence[str], refresh: Callable[[bool], None],
+                 parent: int | None = None) -> None:
         app = Fallback(app)
         if forwarders:
             app = ProxyHeadersMiddleware(app, trusted_hosts=list(forwarders))  # type: ignore[arg-type, assignment]
@@ -56,6 +59,7 @@ class Gateway:
         self._proxy = proxy
         self._request_seconds = request_seconds
         self._refresh = refresh
+        self._parent = parent
         self._lag = Histogram("counterclone_event_loop_lag_seconds",
                               "How late the event loop is, which requests wait before they are looked at.",
                               registry=registry, buckets=LAG_BUCKETS)
@@ -105,13 +109,17 @@ class Gateway:
                 loop.remove_signal_handler(number)
 
     async def _pulse(self) -> None:
-        """Once a second: measure the lag, drop slow clients, look at the target and at the configuration."""
+        """Once a second: measure the lag, drop slow clients, look at parent, target and configuration."""
         loop = asyncio.get_running_loop()
         probed = -PROBE_SECONDS
         while True:
             due = loop.time() + PULSE_SECONDS
             await asyncio.sleep(PULSE_SECONDS)
             self._lag.observe(max(0.0, loop.time() - due))
+            if self._parent is not None and os.getppid() != self._parent:
+                logger.error("the process that started this one is gone; stopping")
+                self.stop()
+                return
             try:
                 self._drop_slow_clients()
                 if loop.time() - probed >= PROBE_SECONDS:
