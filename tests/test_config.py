@@ -136,7 +136,8 @@ def test_an_empty_file_has_the_defaults() -> None:
     assert json.loads(msgspec.json.encode(Config())) == {
         "target": {"kind": "http", "url": "", "connect_seconds": 5.0, "answer_seconds": 60.0, "task": "classifier",
                    "dialect": "auto", "scores": "", "epoch": "1", "account_in": "",
-                   "api_key_env": "COUNTERCLONE_API_KEY", "authorized_by": "", "price_usd_per_1000_queries": 0.0, "price_usd_per_million_tokens_in": 0.0,
+                   "api_key_env": "COUNTERCLONE_API_KEY", "authorized_by": "",
+                   "price_usd_per_1000_queries": 0.0, "price_usd_per_million_tokens_in": 0.0,
                    "price_usd_per_million_tokens_out": 0.0, "training_cost_usd": 0.0},
         "accounts": {
             "source": "bearer", "header": "x-account", "trusted_proxies": ["127.0.0.0/8", "::1/128"],
@@ -177,7 +178,8 @@ def test_every_key_is_read() -> None:
     read = parse(EVERYTHING)
     assert read.target == Target(
         dialect="oip", scores="probabilities", epoch="2025-11", account_in="vllm_xargs",
-        api_key_env="MY_API_KEY", authorized_by="the owner", price_usd_per_1000_queries=1.5, price_usd_per_million_tokens_in=3.0,
+        api_key_env="MY_API_KEY", authorized_by="the owner", price_usd_per_1000_queries=1.5,
+        price_usd_per_million_tokens_in=3.0,
         price_usd_per_million_tokens_out=15.0, training_cost_usd=250_000.0)
     assert read.accounts == Accounts(
         source="jwt", header="x-user", trusted_proxies=("10.0.0.0/8",), api_keys="listed",
@@ -360,7 +362,8 @@ def test_a_secret_may_be_in_any_variable() -> None:
 
 ONE_CHANGED: dict[str, dict[str, Any]] = {
     "target": {"kind": "local", "url": "http://x", "connect_seconds": 1.0, "answer_seconds": 2.0,
-               "task": "llm", "dialect": "predict", "scores": "p", "epoch": "2", "account_in": "header", "api_key_env": "A",
+               "task": "llm", "dialect": "predict", "scores": "p", "epoch": "2", "account_in": "header",
+               "api_key_env": "A",
                "authorized_by": "o",
                "price_usd_per_1000_queries": 1.0, "price_usd_per_million_tokens_in": 2.0,
                "price_usd_per_million_tokens_out": 3.0, "training_cost_usd": 4.0},

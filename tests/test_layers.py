@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_imports_run_downward_only() -> None:
-    """The layers that pyproject.toml draws, in one of which each module must be; and the console's way round none."""
+    """The layers that pyproject.toml draws, in one of which each module must be; the console goes round none."""
     done = subprocess.run([str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], cwd=ROOT, text=True,
                           capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
