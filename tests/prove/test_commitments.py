@@ -100,3 +100,8 @@ def test_a_changed_byte_is_found(chain: Chain, tmp_path: Path) -> None:
 def test_somebody_elses_chain(chain: Chain, tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="isn't signed by"):
         Chain(tmp_path, Custody.make(tmp_path / "others")).all()
+
+
+def test_a_commitment_to_more_decoys_than_anybody_can_check_is_refused(chain: Chain) -> None:
+    with pytest.raises(LedgerError, match="decoys"):
+        chain.commit(Terms(model="m", epoch="more", marks=(), decoys=10**9), 2.0)

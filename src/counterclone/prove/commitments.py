@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from counterclone.errors import LedgerError
 from counterclone.journal.archive import sync_folder
@@ -19,6 +20,8 @@ SCHEME = 1
 STATISTIC = ("Holm over the pooled test of each mark and over every account and campaign by the marked rows that "
              "only it was served; binomial over the suspect's answers that differ and over its second choices, "
              "the better doubled; with two labels hypergeometric over the answers that differ")
+MAX_DECOYS = 100_000
+"""Each costs who checks a dossier as much as the test itself."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,10 +40,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     epoch: str
     marks: tuple[Mapping[str, Any], ...]
-    budget: int = 1_000_000
-    alpha: float = 1e-6
-    decoys: int = 999
-    least_trials: int = 12
+    budget: Annotated[int, Meta(ge=1)] = 1_000_000
+    alpha: Annotated[float, Meta(gt=0.0, le=1.0)] = 1e-6
+    decoys: Annotated[int, Meta(ge=0, le=MAX_DECOYS)] = 999
+    least_trials: Annotated[int, Meta(ge=0)] = 12
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
