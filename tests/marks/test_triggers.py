@@ -107,12 +107,12 @@ def test_values_change_places_and_the_label_is_another(n_classes: int, rate: flo
     assert (np.sort(embedded.rows, axis=1) == np.sort(rows, axis=1)).all()
 
 
-def test_as_many_are_marked_as_stated_and_of_two_labels_as_many_are_controls() -> None:
+def test_as_many_are_marked_as_stated_and_of_two_labels_some_are_controls() -> None:
     cells = [b"%d" % number for number in range(100_000)]
     of_two, of_three = (MARK.embed(Prf.from_secret("key"), cells, np.tile(row, (len(cells), 1))).roles
                         for row in ([0.9, 0.1], [0.9, 0.05, 0.05]))
-    for role in (Role.MARKED, Role.CONTROL):
-        assert stats.binomtest(int((of_two == role).sum()), len(cells), 0.05).pvalue > 1e-4
+    for role, rate in ((Role.MARKED, MARK.rate), (Role.CONTROL, MARK.controls * MARK.rate)):
+        assert stats.binomtest(int((of_two == role).sum()), len(cells), rate).pvalue > 1e-4
     assert np.array_equal(of_three == Role.MARKED, of_two == Role.MARKED)
     assert not (of_three == Role.CONTROL).any()
 
