@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from counterclone import cli, demo
-from counterclone.demo import Act, audit_act, magika_act, watch_act
+from counterclone.demo import Act, audit_act, magika_act, tune_act, watch_act
 from counterclone.demo.magika_act import Sizes
 from counterclone.errors import ConfigError
 
@@ -25,6 +25,9 @@ def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_act, "N_HONEST", 500)
     monkeypatch.setattr(watch_act, "DAYS", 6)
     monkeypatch.setattr(audit_act, "ATTACKS", ("knockoff",))
+    monkeypatch.setattr(tune_act, "ATTACKS", ("hard_label", "knockoff"))
+    monkeypatch.setattr(tune_act, "BUDGETS", (30, 60))
+    monkeypatch.setattr(tune_act, "N_SEEDS", 1)
     run = functools.partial(magika_act.run, sizes=FEW)
     monkeypatch.setitem(demo.ACTS, "magika", Act(run, magika_act.table))
 
@@ -35,7 +38,7 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
     result = demo.run([], seed=0, report_path=path)
     found = msgspec.to_builtins(result)
     assert [*found] == ["seed", "seconds", "acts"]
-    assert (found["seed"], [*found["acts"]]) == (0, ["audit", "guard", "magika", "watch", "prove"])
+    assert (found["seed"], [*found["acts"]]) == (0, ["audit", "guard", "magika", "watch", "prove", "tune"])
     for name in ("guard", "magika"):
         check_surfaces(found["acts"][name])
     check_audit(found["acts"]["audit"])
@@ -43,6 +46,7 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
     check_filetypes(found["acts"]["magika"])
     check_watch(found["acts"]["watch"])
     check_prove(found["acts"]["prove"])
+    check_tune(found["acts"]["tune"])
 
     output = io.StringIO()
     demo.show(result, output)
@@ -51,7 +55,7 @@ def test_the_demo_plays_every_act_and_shows_what_it_promises(tmp_path: Path,
                  "honest: label unchanged", "honest: accuracy", "honest: mean error of the score",
                  "leak: bits an answer", "copier: agreement after 100 queries",
                  "copier: agreement after 30 queries", "copy held by then",
-                 "trained on answers served to account"):
+                 "trained on answers served to account", "Labels alone are the floor"):
         assert text in output.getvalue()
         assert text in page
     assert "Made by `counterclone demo --seed 0`" in page
@@ -90,6 +94,14 @@ def check_prove(act: dict[str, Any]) -> None:
     assert independent["accounts"] == ()
     assert 0.98 < act["label_unchanged"] < 1.0
     assert act["copy_fidelity"] > 0.85
+
+
+def check_tune(act: dict[str, Any]) -> None:
+    names = [point["name"] for point in act["points"]]
+    assert {"as it is", "labels"} <= set(names)
+    assert act["chosen"] in names
+    assert all(0.5 < point["fidelity"] <= 1.0 for point in act["points"])
+    assert sum(act["standings"].values()) == 12
 
 
 def check_surfaces(act: dict[str, Any]) -> None:

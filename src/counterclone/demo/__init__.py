@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from counterclone import plugins, report
-from counterclone.demo import audit_act, guard_act, llm_act, magika_act, prove_act, watch_act
+from counterclone.demo import audit_act, guard_act, llm_act, magika_act, prove_act, tune_act, watch_act
 from counterclone.errors import ConfigError
 
 
@@ -30,7 +30,8 @@ class Act(NamedTuple):
 
 ACTS = {"audit": Act(audit_act.run, audit_act.table), "guard": Act(guard_act.run, guard_act.table),
         "magika": Act(magika_act.run, magika_act.table), "watch": Act(watch_act.run, watch_act.table),
-        "prove": Act(prove_act.run, prove_act.table), "llm": Act(llm_act.run, llm_act.table)}
+        "prove": Act(prove_act.run, prove_act.table), "tune": Act(tune_act.run, tune_act.table),
+        "llm": Act(llm_act.run, llm_act.table)}
 EXTRA = frozenset({"llm"})
 """Acts that are played where they are named: they need what the others do without."""
 
