@@ -180,7 +180,7 @@ def test_binary_labels_follow_their_scores(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_class_without_marks_gets_the_models_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guard = begin(tmp_path, monkeypatch, SETTINGS.replace('"key:careful"', '"account:0123456789abcdef"'))
-    asked = generator(2, "asked").normal(size=(N, N_FEATURES))  # of 300 the key may well draw none
+    asked = generator(2, "asked").normal(size=(N, N_FEATURES))  # of few the key may draw none
     assert (served(guard, "anybody", asked) != truth(asked)).any()
     terms = guard._options.terms["never"]
     guard.close()
@@ -189,7 +189,7 @@ def test_a_class_without_marks_gets_the_models_answers(tmp_path: Path, monkeypat
 
 def test_shadow_mode_marks_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guard = begin(tmp_path, monkeypatch, SETTINGS.replace("[guard]\n", "[guard]\nenforce = false\n"))
-    asked = generator(2, "asked").normal(size=(N, N_FEATURES))  # of 300 the key may well draw none
+    asked = generator(2, "asked").normal(size=(N, N_FEATURES))
     assert (served(guard, "anybody", asked) == truth(asked)).all()
     guard.close()
     assert not (tmp_path / "ledger").exists()
@@ -198,7 +198,7 @@ def test_shadow_mode_marks_and_writes_nothing(tmp_path: Path, monkeypatch: pytes
 def test_without_a_ledger_answers_leave_unmarked_and_it_is_said(tmp_path: Path,
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     guard = begin(tmp_path, monkeypatch)
-    asked = generator(2, "asked").normal(size=(N, N_FEATURES))  # of 300 the key may well draw none
+    asked = generator(2, "asked").normal(size=(N, N_FEATURES))
     marker = guard._marker
     assert marker is not None
     marker.close()  # as where the disk is full, nothing more is taken
