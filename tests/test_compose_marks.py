@@ -162,7 +162,7 @@ async def binary_model(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send
 
 def test_binary_labels_follow_their_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guard = begin(tmp_path, monkeypatch, app=binary_model)
-    asked = generator(3, "asked").normal(size=(200, N_FEATURES))
+    asked = generator(3, "asked").normal(size=(N, N_FEATURES))
     tensor = {"name": "x", "datatype": "FP64", "shape": asked.shape, "data": asked.ravel().tolist()}
 
     async def ask() -> httpx.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -88,7 +89,7 @@ class Console:
             if session is None:
                 return RedirectResponse("/login", 303)
             form = await read_form(request)
-            if form.get("form_token") != session.form_token:
+            if not hmac.compare_digest(form.get("form_token", "").encode(), session.form_token.encode()):
                 raise HTTPException(403, "the form isn't one of this session; load its page again")
             return await self._answer(act, Visit(request, session, form))
         return page
