@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from counterclone.budgets import Limit
 from counterclone.errors import ConfigError, StoreUnavailable
+from counterclone.stores.memory import SLACK
 
 TIMEOUT_SECONDS = 0.5
 """Longer than a server beside us ever takes; a caller who waits for a limit waits no longer."""
@@ -32,7 +33,7 @@ for i = 1, #ARGV / 5 do
   local need, lot = tonumber(ARGV[5 * i - 1]), tonumber(ARGV[5 * i])
   local arrival = math.max(tonumber(redis.call('HGET', KEYS[1], name) or now), now)
   local wait = arrival + need * per_unit - now - period
-  if wait > 1e-6 * period and (refused == 0 or wait > longest) then
+  if wait > SLACK * period and (refused == 0 or wait > longest) then
     longest, refused = wait, i
   end
   local room = (now + period - arrival) / per_unit
@@ -51,7 +52,7 @@ for i = 1, #granted do
 end
 redis.call('PEXPIRE', KEYS[1], math.ceil((latest - now) * 1000) + 1)
 return answer
-"""
+""".replace("SLACK", repr(SLACK))
 
 _SETTLE = """
 local time = redis.call('TIME')

@@ -12,12 +12,11 @@ from counterclone.budgets import Limit
 from counterclone.protocols import Detector
 from counterclone.randomness import Prf
 from counterclone.statistics import Interval, proportion
+from counterclone.stores.memory import SLACK
 from counterclone.watch.honest import Honest
 
 RISKS = (0.5, 0.8, 0.95, 1.0)
 """Bars of tiers; at the last an account raises an alarm."""
-SLACK = 1e-6
-"""Part of the period by which rounding may make the last of a burst look too early, as in the guard."""
 
 
 @dataclass(frozen=True, kw_only=True)
